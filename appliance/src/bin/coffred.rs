@@ -1,0 +1,54 @@
+//! `coffred`: the daemon of a backup box. Serves one vault until it is told to stop.
+
+use clap::Parser;
+use coffre::cli::usage;
+use coffre::daemon::{self, MAX_LISTENERS, Plan};
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Serve a Coffre vault to its clients over HTTPS until told to stop.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// The vault's state folder, made by `coffre init`.
+    #[arg(long, env = "COFFRE_STATE", value_name = "DIR")]
+    state: PathBuf,
+    /// Where to serve HTTPS; may be repeated. Port 0 takes a free port.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8443")]
+    listen: Vec<SocketAddr>,
+}
+
+fn main() -> ExitCode {
+    let Args { state, listen } = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => {
+            eprint!("coffred: {}", usage::text(&error));
+            return ExitCode::from(2);
+        }
+        Err(error) => {
+            // Help or version; whoever asked may have gone.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    if listen.len() > MAX_LISTENERS {
+        eprintln!("coffred: at most {MAX_LISTENERS} addresses to listen on");
+        return ExitCode::from(2);
+    }
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match daemon::run(&Plan { state, listen }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("coffred: {fault}");
+            ExitCode::from(daemon::exit_code(&fault))
+        }
+    }
+}

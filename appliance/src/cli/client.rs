@@ -1,0 +1,86 @@
+//! `coffre client add | list | remove`.
+
+use super::{Outcome, Said, knock, show};
+use crate::clock;
+use crate::state::StateDir;
+use crate::views::ClientView;
+use coffre_core::names::ClientName;
+use coffre_core::wire::{ClientInfo, Reply, Request};
+use serde_json::json;
+
+/// Makes a client and shows its secret, once. A name that was removed comes back with the data it had, which whoever
+/// gets the new secret can read: that is said.
+pub fn add(state: &StateDir, name: ClientName, quota_bytes: Option<u64>) -> Outcome<Said> {
+    let past = clients(state)?.into_iter().find(|client| client.name == name && client.removed);
+    let made = match knock::ask(state, &Request::ClientAdd { name, quota_bytes })? {
+        Reply::ClientAdded(made) => made,
+        other => return Err(knock::unexpected(&other)),
+    };
+    let quota = made.quota_bytes.map_or_else(|| "none".to_owned(), show::bytes);
+    let mut human = format!(
+        "Client {name}\n  secret  {secret}\n  quota   {quota}\n\n\
+         The secret is shown this once; only a hash of it is kept.\n\n\
+         coffre --state {state} certificate > coffre.pem\n\
+         curl --cacert coffre.pem -u {name}:{secret} -T FILE https://BOX:8443/v1/datasets/NAME",
+        name = made.name,
+        secret = made.secret,
+        state = state.path().display(),
+    );
+    if let Some(past) = &past {
+        human.push_str(&format!(
+            "\n\nA client of this name was removed before: the new one can read what that one pushed ({}, {}).",
+            show::count(past.datasets, "data set"),
+            show::bytes(past.logical_bytes),
+        ));
+    }
+    let json = json!({
+        "name": made.name, "secret": made.secret, "quota_bytes": made.quota_bytes,
+        "removed_before": past.is_some(),
+    });
+    Ok(Said { human, json })
+}
+
+/// All clients, removed ones included.
+pub fn list(state: &StateDir) -> Outcome<Said> {
+    let clients = clients(state)?;
+    let views: Vec<ClientView<'_>> = clients.iter().map(Into::into).collect();
+    Ok(Said { human: table(&clients), json: json!({ "clients": views }) })
+}
+
+fn clients(state: &StateDir) -> Outcome<Vec<ClientInfo>> {
+    match knock::ask(state, &Request::ClientList)? {
+        Reply::Clients { clients } => Ok(clients),
+        other => Err(knock::unexpected(&other)),
+    }
+}
+
+/// Voids a client's secret; its data stays.
+pub fn remove(state: &StateDir, name: ClientName) -> Outcome<Said> {
+    match knock::ask(state, &Request::ClientRemove { name: name.clone() })? {
+        Reply::Done => Ok(Said {
+            human: format!("Client {name} can no longer knock. Its data stays."),
+            json: json!({ "name": name, "removed": true }),
+        }),
+        other => Err(knock::unexpected(&other)),
+    }
+}
+
+fn table(clients: &[ClientInfo]) -> String {
+    if clients.is_empty() {
+        return "No clients yet. Make one with `coffre client add NAME`.".to_owned();
+    }
+    let rows: Vec<[String; 6]> = clients
+        .iter()
+        .map(|client| {
+            [
+                client.name.to_string(),
+                client.datasets.to_string(),
+                show::bytes(client.logical_bytes),
+                client.quota_bytes.map_or_else(|| "none".to_owned(), show::bytes),
+                clock::local(client.created_ms),
+                if client.removed { "removed" } else { "" }.to_owned(),
+            ]
+        })
+        .collect();
+    show::table(["CLIENT", "DATA SETS", "KEPT", "QUOTA", "MADE", ""], &rows)
+}

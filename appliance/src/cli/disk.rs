@@ -1,0 +1,157 @@
+//! `coffre disk list`, `replace`, `add`, `find`.
+
+use super::{Outcome, Said, init, knock, show};
+use crate::state::StateDir;
+use coffre_core::fault::{Fault, Result};
+use coffre_core::wire::{DiskHealth, DiskInfo, DiskState, Reply, Request};
+use serde_json::json;
+use std::path::Path;
+
+/// All disks, in roster order.
+pub fn list(state: &StateDir) -> Outcome<Said> {
+    match knock::ask(state, &Request::DiskList)? {
+        Reply::Disks { disks } => Ok(Said {
+            human: format!("{}\n\n{}", table(&disks), healths(&disks)),
+            json: json!({ "disks": disks }),
+        }),
+        other => Err(knock::unexpected(&other)),
+    }
+}
+
+/// What each disk says of itself, one line each.
+fn healths(disks: &[DiskInfo]) -> String {
+    let line = |disk: &DiskInfo| format!("Disk {}: {}", disk.number, in_words(&disk.health));
+    disks.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A disk's health in words; figures that it does not tell are left out.
+fn in_words(health: &DiskHealth) -> String {
+    if let Some(why) = &health.unknown_why {
+        return format!("health unknown, {why}");
+    }
+    let verdict = match health.passed {
+        Some(true) => "says that it is well",
+        Some(false) => "SAYS THAT IT IS FAILING",
+        None => "does not say whether it is well",
+    };
+    let figures = [
+        health.temperature_c.map(|c| format!("{c} °C")),
+        health.power_on_hours.map(|hours| format!("{} with power", show::count(hours, "hour"))),
+        health.reallocated_sectors.map(|n| format!("{} reallocated", show::count(n, "sector"))),
+        health.pending_sectors.map(|n| format!("{n} pending")),
+        health.media_errors.map(|n| show::count(n, "media error")),
+        health.wear_percent.map(|percent| format!("{percent} % of its life used")),
+    ];
+    let model = health
+        .model
+        .iter()
+        .map(|model| model.chars().filter(|c| !c.is_control()).take(40).collect::<String>());
+    let words = model.chain([verdict.to_owned()]).chain(figures.into_iter().flatten());
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// A new disk in the place of an old one. What the new one must hold is made again in the background.
+pub fn replace(state: &StateDir, old: String, with: &Path) -> Outcome<Said> {
+    let request = Request::DiskReplace { old: unless_number(old), with: text(with)? };
+    came(state, &request, "Its part of the data is being made again from the other disks.")
+}
+
+/// One disk more.
+pub fn add(state: &StateDir, path: &Path) -> Outcome<Said> {
+    came(state, &Request::DiskAdd { path: text(path)? }, "New data uses it from now on.")
+}
+
+/// A disk that is somewhere else now.
+pub fn find(state: &StateDir, path: &Path) -> Outcome<Said> {
+    came(state, &Request::DiskFind { path: text(path)? }, "")
+}
+
+fn came(state: &StateDir, request: &Request, more: &str) -> Outcome<Said> {
+    match knock::ask(state, request)? {
+        Reply::Disk { disk, geometry } => {
+            let joined = disk.state == DiskState::Active;
+            let (number, path) = (disk.number, &disk.path);
+            let mut human = match joined {
+                true => format!("Disk {number} is {path} now and in use; the geometry is {geometry}. {more}"),
+                false => format!(
+                    "Disk {number} is {path} now; it is not in use yet, that goes on by itself: see `coffre disk list`."
+                ),
+            };
+            human.truncate(human.trim_end().len());
+            human.push('\n');
+            Ok(Said { human, json: json!({ "disk": disk, "geometry": geometry, "joined": joined }) })
+        }
+        other => Err(knock::unexpected(&other)),
+    }
+}
+
+/// A path is taken from here, a number or an id as it is.
+fn unless_number(old: String) -> String {
+    let path = Path::new(&old);
+    let full = (old.contains('/') || path.exists()).then(|| init::full(path).ok()).flatten();
+    match full.as_deref().and_then(Path::to_str) {
+        Some(full) if old.parse::<u8>().is_err() => full.to_owned(),
+        _ => old,
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    let full = init::full(path)?;
+    let text = full.to_str().map(str::to_owned);
+    text.ok_or_else(|| Fault::misuse(format!("{} is not UTF-8", path.display())).next("rename the folder"))
+}
+
+/// Disks as people read them.
+pub fn table(disks: &[DiskInfo]) -> String {
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), show::bytes);
+    let rows: Vec<[String; 6]> = disks
+        .iter()
+        .map(|disk| {
+            let state = match disk.state {
+                DiskState::Active => "active",
+                DiskState::CatchingUp => "catching up",
+                DiskState::Suspect => "suspect",
+                DiskState::Absent => "absent",
+                DiskState::Foreign => "foreign",
+                DiskState::Retired => "retired",
+            };
+            let id = disk.id.to_string();
+            [
+                disk.number.to_string(),
+                id.get(..8).unwrap_or(&id).to_owned(),
+                state.to_owned(),
+                size(disk.free_bytes),
+                size(disk.total_bytes),
+                disk.reason
+                    .as_ref()
+                    .map_or_else(|| disk.path.clone(), |why| format!("{} ({why})", disk.path)),
+            ]
+        })
+        .collect();
+    show::table(["DISK", "ID", "STATE", "FREE", "SIZE", "PATH"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_told_in_words() {
+        let ata = DiskHealth {
+            model: Some("WD\x1b Red".into()),
+            passed: Some(true),
+            temperature_c: Some(31),
+            power_on_hours: Some(1),
+            reallocated_sectors: Some(8),
+            pending_sectors: Some(0),
+            ..DiskHealth::default()
+        };
+        assert_eq!(
+            in_words(&ata),
+            "WD Red, says that it is well, 31 °C, 1 hour with power, 8 sectors reallocated, 0 pending"
+        );
+        let failing = DiskHealth { passed: Some(false), wear_percent: Some(104), ..DiskHealth::default() };
+        assert_eq!(in_words(&failing), "SAYS THAT IT IS FAILING, 104 % of its life used");
+        assert_eq!(in_words(&DiskHealth::unknown("nobody asked")), "health unknown, nobody asked");
+    }
+}

@@ -1,0 +1,384 @@
+//! The command `coffre`: one file per command, each making what is said once, for people and for scripts.
+//!
+//! A command returns `Said`: a text and a JSON value. Only this file prints. Errors go to stderr in one line, and
+//! with `--json` also to stdout as JSON; the exit code says the kind (`docs/cli.md`).
+
+mod adopt;
+mod certificate;
+mod client;
+mod dataset;
+mod disk;
+mod forget;
+mod get;
+mod index;
+mod init;
+mod knock;
+mod scrub;
+mod show;
+mod snapshots;
+mod status;
+mod time;
+pub mod usage;
+mod words;
+
+use crate::state::StateDir;
+use crate::views::ErrorView;
+use clap::{Parser, Subcommand};
+use coffre_core::class::LockClass;
+use coffre_core::fault::{Class, Fault};
+use coffre_core::ids::ObjectId;
+use coffre_core::keep::KeepRules;
+use coffre_core::names::{ClientName, DatasetRef};
+use serde_json::Value;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Exit code: a wrong use of the command.
+const USAGE: u8 = 2;
+/// Exit code: no daemon answers.
+const NO_DAEMON: u8 = 3;
+
+/// Look after a Coffre backup box: make its vault, add clients, see its state, get backups back.
+#[derive(Debug, Parser)]
+#[command(name = "coffre", version, arg_required_else_help = true)]
+pub struct Args {
+    /// The vault's state folder.
+    #[arg(long, global = true, env = "COFFRE_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Answer in JSON, for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new vault and print its recovery words, once.
+    Init(init::Options),
+    /// Make a new state folder for disks that live on, with the recovery words from standard input.
+    Adopt(adopt::Options),
+    /// The state of the box: light, disks, objects, bytes, jobs.
+    Status,
+    /// Clients: machines and jobs that may push backups.
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Disks.
+    #[command(subcommand)]
+    Disk(DiskCommand),
+    /// The index, which can always be built again.
+    #[command(subcommand)]
+    Index(IndexCommand),
+    /// Snapshots, of one data set or of all.
+    Snapshots {
+        /// Only this data set, written CLIENT/NAME.
+        dataset: Option<DatasetRef>,
+    },
+    /// Data sets: how long what arrives is locked, and what is kept after that.
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// What is forgotten, and why; shows the plan unless told otherwise.
+    Forget(forget::Options),
+    /// The clock that decides when locks end.
+    #[command(subcommand)]
+    Clock(ClockCommand),
+    /// Get a snapshot back, verified.
+    Get(get::Options),
+    /// The authority that clients pin: PEM, and its fingerprint.
+    Certificate,
+    /// Look for damage now: labels, journals and headers; the result is told at the end.
+    Scrub(scrub::Options),
+    /// The recovery words.
+    #[command(subcommand)]
+    Words(WordsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ClientCommand {
+    /// Make a client and print its secret, once.
+    Add {
+        /// Its name: 1 to 32 lower-case letters, digits and hyphens.
+        name: ClientName,
+        /// Most bytes that it may keep, counted as received.
+        #[arg(long, value_name = "BYTES")]
+        quota: Option<u64>,
+    },
+    /// All clients.
+    List,
+    /// Void a client's secret; its data stays.
+    Remove {
+        /// Its name.
+        name: ClientName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DatasetCommand {
+    /// Say how a data set is kept from now on. What is there already keeps the lock it has.
+    Set {
+        /// Which, written CLIENT/NAME.
+        dataset: DatasetRef,
+        /// How long what arrives is locked: 30d, 90d, 1y, 10y and the like; seconds in a try-out only.
+        #[arg(long)]
+        class: Option<LockClass>,
+        /// What stays after its lock: last=N,daily=N,weekly=N,monthly=N,yearly=N, or newest.
+        #[arg(long)]
+        keep: Option<KeepRules>,
+    },
+    /// All data sets.
+    List,
+    /// One data set, and why each of its snapshots stays or goes.
+    Show {
+        /// Which, written CLIENT/NAME.
+        dataset: DatasetRef,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ClockCommand {
+    /// The retention clock beside the system's.
+    Show,
+    /// Say what time it is: the retention clock goes there, no further than the system's clock.
+    Attest {
+        /// Now, like 2026-03-01T09:30Z.
+        #[arg(value_parser = crate::clock::parse)]
+        time: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DiskCommand {
+    /// All disks.
+    List,
+    /// Replace a disk by an empty one; the old one may be dead or gone.
+    Replace {
+        /// The old disk as `disk list` shows it: its number, the first 6 or more digits of its id, or its path.
+        old: String,
+        /// Folder or mount point of the new disk, empty.
+        #[arg(long, value_name = "PATH")]
+        with: PathBuf,
+    },
+    /// Add an empty disk as one more.
+    Add {
+        /// Its folder or mount point.
+        path: PathBuf,
+    },
+    /// Tell the box where one of its disks is now.
+    Find {
+        /// Its folder or mount point.
+        path: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum IndexCommand {
+    /// Delete the index and build it again while the service stays up.
+    Burn,
+}
+
+#[derive(Debug, Subcommand)]
+enum WordsCommand {
+    /// Whether 24 words, read from standard input, open this vault.
+    Check,
+    /// Make new words; the old ones are void for what the box has from then on. The root key stays the same.
+    Renew {
+        /// Do not ask whether the new words are on paper. Needed where nobody types.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What a command has to say.
+#[derive(Debug)]
+struct Said {
+    /// For people; printed with a final line end.
+    human: String,
+    /// For scripts; one JSON object.
+    json: Value,
+}
+
+/// Why a command did not do it.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    fault: Fault,
+}
+
+type Outcome<T> = std::result::Result<T, Failure>;
+
+/// Runs the command of this process.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return not_understood(&error),
+    };
+    let json = args.json;
+    match run(args) {
+        Ok(said) => print(if json { said.json.to_string() } else { said.human }),
+        Err(Failure { code, fault }) => {
+            // A closed stderr leaves the exit code to say it.
+            let _ = writeln!(io::stderr(), "coffre: {fault}");
+            if json && let Ok(error) = serde_json::to_string(&ErrorView::from(&fault)) {
+                print(error);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Help and version are answers; all else is a wrong use.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return print(error.render().to_string());
+    }
+    // A closed stderr leaves the exit code to say it.
+    let _ = write!(io::stderr(), "coffre: {}", usage::text(error));
+    // What was parsed is lost with the error, so the flag is looked for as it was typed.
+    if std::env::args_os().any(|arg| arg == "--json")
+        && let Ok(error) = serde_json::to_string(&ErrorView::from(&usage::fault(error)))
+    {
+        print(error);
+    }
+    ExitCode::from(USAGE)
+}
+
+fn run(args: Args) -> Outcome<Said> {
+    let state = args.state.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
+        Fault::misuse("no state folder was given").next("name it with --state DIR or in COFFRE_STATE")
+    })?;
+    let state = StateDir::new(state);
+    match args.command {
+        Command::Init(options) => init::run(&state, options),
+        Command::Adopt(options) => adopt::run(&state, options),
+        Command::Status => status::run(&state),
+        Command::Client(ClientCommand::Add { name, quota }) => client::add(&state, name, quota),
+        Command::Client(ClientCommand::List) => client::list(&state),
+        Command::Client(ClientCommand::Remove { name }) => client::remove(&state, name),
+        Command::Disk(DiskCommand::List) => disk::list(&state),
+        Command::Disk(DiskCommand::Replace { old, with }) => disk::replace(&state, old, &with),
+        Command::Disk(DiskCommand::Add { path }) => disk::add(&state, &path),
+        Command::Disk(DiskCommand::Find { path }) => disk::find(&state, &path),
+        Command::Index(IndexCommand::Burn) => index::burn(&state),
+        Command::Snapshots { dataset } => snapshots::run(&state, dataset),
+        Command::Dataset(DatasetCommand::Set { dataset, class, keep }) => {
+            dataset::set(&state, dataset, class, keep)
+        }
+        Command::Dataset(DatasetCommand::List) => dataset::list(&state),
+        Command::Dataset(DatasetCommand::Show { dataset }) => dataset::show(&state, &dataset),
+        Command::Forget(options) => forget::run(&state, options),
+        Command::Clock(ClockCommand::Show) => time::show(&state),
+        Command::Clock(ClockCommand::Attest { time }) => time::attest(&state, time),
+        Command::Get(options) => get::run(&state, options, args.json),
+        Command::Certificate => certificate::run(&state),
+        Command::Scrub(options) => scrub::run(&state, options),
+        Command::Words(WordsCommand::Check) => words::check(&state),
+        Command::Words(WordsCommand::Renew { yes }) => words::renew(&state, yes, args.json),
+    }
+}
+
+fn print(text: String) -> ExitCode {
+    if text.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    let mut stdout = io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    match write!(stdout, "{text}{end}").and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever asked has gone, as `head` does.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// For `value_parser`: an id as people copy it.
+fn snapshot_id(text: &str) -> std::result::Result<ObjectId, String> {
+    text.trim().parse().map_err(|bad| format!("{bad}"))
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let code = match fault.class {
+            Class::Misuse => USAGE,
+            Class::Absent => 4,
+            Class::Refused => 5,
+            Class::Transient | Class::Permanent | Class::Corrupt | Class::Full => 1,
+        };
+        Self { code, fault }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> std::result::Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn state_goes_before_or_after_the_command() {
+        for line in [
+            "coffre --state /s status --json",
+            "coffre status --json --state /s",
+            "coffre --json --state /s status",
+        ] {
+            let args = parse(line).expect(line);
+            assert_eq!((args.state, args.json), (Some("/s".into()), true), "{line}");
+        }
+        for line in [
+            "coffre --state /s client list",
+            "coffre client --state /s list",
+            "coffre client list --state /s",
+        ] {
+            assert!(parse(line).is_ok_and(|args| args.state.is_some()), "{line}");
+        }
+    }
+
+    #[test]
+    fn disks_are_repeated_or_in_a_row() {
+        for line in ["coffre init --disk a --disk b --state s", "coffre init --disk a b --state s"] {
+            let Command::Init(options) = parse(line).expect(line).command else { panic!("{line}") };
+            assert_eq!(options.disk, [PathBuf::from("a"), PathBuf::from("b")], "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_words_are_usage_errors() {
+        let bad = [
+            "coffre init --state s",
+            "coffre init --disk a --geometry 9",
+            "coffre client add v1",
+            "coffre client add Up",
+            "coffre client add a --quota -1",
+            "coffre client add a --quota 1k",
+            "coffre snapshots noslash",
+            "coffre get a/b",
+            "coffre get a/b --to f --id xyz",
+            "coffre burn",
+            "coffre status extra",
+            "coffre dataset set a/b --class 30",
+            "coffre dataset set a/b --keep hourly=3",
+            "coffre forget --plan --run",
+            "coffre clock attest noon",
+            "coffre words",
+            "coffre words renew abaisser",
+        ];
+        for line in bad {
+            assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn without_a_state_folder_it_is_a_usage_error() {
+        let mut args = parse("coffre status").expect("valid");
+        args.state = Some(PathBuf::new());
+        assert_eq!(run(args).expect_err("none given").code, 2);
+    }
+}

@@ -1,0 +1,141 @@
+//! Answers: JSON, text or a stream of bytes; errors as `{"error":{"class","what","next"}}`.
+
+use super::download::Download;
+use super::limits::RETRY_AFTER_S;
+use crate::views::ErrorView;
+use bytes::Bytes;
+use coffre_core::fault::{Class, Fault};
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// An answer of any door.
+pub type Answer = Response<AnswerBody>;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// Bytes at hand; `None` when they were sent.
+    Ready(Option<Bytes>),
+    /// Bytes on their way from the vault.
+    Stream(Download),
+    /// No bytes, but the length that a GET would have (for HEAD).
+    Length,
+}
+
+/// JSON with this status.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(mut body) => {
+            body.push(b'\n');
+            with_type(status, "application/json", body)
+        }
+        Err(e) => of_fault(&Fault::permanent(format!("an answer cannot be written: {e}"))),
+    }
+}
+
+/// Text of a content type, 200.
+pub fn text(content_type: &'static str, body: impl Into<Vec<u8>>) -> Answer {
+    with_type(StatusCode::OK, content_type, body.into())
+}
+
+/// A fault with the status its class has at all doors.
+///
+/// What is broken inside the box is the owner's to read, in the log: a client learns that it was not its fault.
+pub fn of_fault(fault: &Fault) -> Answer {
+    let status = match fault.class {
+        Class::Transient => StatusCode::SERVICE_UNAVAILABLE,
+        Class::Absent => StatusCode::NOT_FOUND,
+        Class::Full => StatusCode::INSUFFICIENT_STORAGE,
+        Class::Refused => StatusCode::FORBIDDEN,
+        Class::Misuse => StatusCode::BAD_REQUEST,
+        Class::Permanent | Class::Corrupt => {
+            tracing::error!(%fault, class = ?fault.class, "a request failed inside the box");
+            let said = match fault.class {
+                Class::Corrupt => "too much of this snapshot is damaged to read it",
+                _ => "the box could not do this",
+            };
+            let shown = Fault::new(fault.class, said)
+                .next("tell whoever looks after the box; its log has the reason");
+            return with_status(StatusCode::INTERNAL_SERVER_ERROR, &shown);
+        }
+    };
+    with_status(status, fault)
+}
+
+/// A fault with a status of its own.
+pub fn with_status(status: StatusCode, fault: &Fault) -> Answer {
+    let mut answer = json(status, &ErrorView::from(fault));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+    }
+    answer
+}
+
+/// 401: no credentials, or wrong ones; the same for both.
+pub fn unauthorized() -> Answer {
+    let fault = Fault::refused("a client's name and secret are needed")
+        .next("send them as HTTP Basic authentication (curl: -u NAME:SECRET)");
+    let answer = with_status(StatusCode::UNAUTHORIZED, &fault);
+    with_header(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"coffre\""))
+}
+
+/// 405 with what is allowed.
+pub fn method_not_allowed(allow: &'static str) -> Answer {
+    let fault = Fault::misuse("this address does not do that").next(format!("it does {allow}"));
+    let answer = with_status(StatusCode::METHOD_NOT_ALLOWED, &fault);
+    with_header(answer, ALLOW, HeaderValue::from_static(allow))
+}
+
+/// 404 for an address that means nothing.
+pub fn no_such_address() -> Answer {
+    of_fault(&Fault::absent("there is nothing at this address").next("see / for the addresses there are"))
+}
+
+/// The same answer with one more header.
+pub fn with_header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
+    answer.headers_mut().insert(name, value);
+    answer
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(AnswerBody::Ready(Some(body.into())));
+    *answer.status_mut() = status;
+    with_header(answer, CONTENT_TYPE, HeaderValue::from_static(content_type))
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match &mut *self {
+            Self::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(download) => download.poll_next(cx).map(|piece| piece.map(|p| p.map(Frame::data))),
+            Self::Length => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Ready(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Stream(download) => download.left_bytes() == 0,
+            Self::Length => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Stream(download) => SizeHint::with_exact(download.left_bytes()),
+            // Unknown, so that the Content-Length set by hand stands.
+            Self::Length => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The server loop: HTTP/1.1 over TLS with a deadline on everything, and the way from a request to its room.
+//!
+//! hyper's header deadline is silently off without a timer: one is set. Requests are answered one by one; a fault of
+//! one connection touches no other. Each request has an id, in the log and in `X-Request-Id`.
+
+use super::answer::{self, Answer};
+use super::auth::{Backoff, Credentials};
+use super::dropbox;
+use super::limits::{
+    HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTION_BUFFER_BYTES, MAX_HEADER_BYTES, MAX_HEADERS,
+    MAX_PATH_BYTES, MAX_STREAMS, STOP_DEADLINE, STREAM_WAIT, Seat, Seats,
+};
+use super::socket::ClientSocket;
+use super::tls::TlsAcceptor;
+use crate::clock::Stopwatch;
+use crate::identity::{Authority, certificate_info};
+use coffre_core::fault::{Fault, Result};
+use coffre_core::ids::VaultId;
+use coffre_core::names::ClientName;
+use coffre_vault::Vault;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+const PAGE: &str = "This is a Coffre, a backup box.\n\n\
+    GET /v1/certificate                              the authority to pin\n\
+    GET /v1/datasets                                 your data sets\n\
+    PUT /v1/datasets/NAME                            a new snapshot (curl -T FILE, or -T - from a pipe)\n\
+    GET /v1/datasets/NAME/snapshots                  its snapshots\n\
+    GET /v1/datasets/NAME/snapshots/{ID|latest}      its bytes\n\n\
+    All but the first need your client's name and secret (curl -u NAME:SECRET).\n";
+
+/// What all doors and listeners share.
+#[derive(Debug)]
+pub struct Street {
+    vault: Vaulted,
+    vault_id: VaultId,
+    authority: Arc<Authority>,
+    seats: Arc<Seats>,
+    streams: Arc<Semaphore>,
+    backoff: Backoff,
+    watch: Stopwatch,
+    request_prefix: String,
+    requests: AtomicU64,
+}
+
+/// Who knocks, once believed.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The client.
+    pub client: ClientName,
+    /// From where.
+    pub peer: IpAddr,
+    /// The id of this request.
+    pub request_id: String,
+}
+
+struct Vaulted(Vault);
+
+impl Street {
+    /// The doors of this vault, closed as yet.
+    pub fn new(vault: Vault, vault_id: VaultId, authority: Arc<Authority>) -> Self {
+        let mut prefix = [0; 4];
+        // Ids only have to differ between starts; without dice they still differ within one.
+        let _ = aws_lc_rs::rand::fill(&mut prefix);
+        Self {
+            vault: Vaulted(vault),
+            vault_id,
+            authority,
+            seats: Arc::default(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            backoff: Backoff::default(),
+            watch: Stopwatch::start(),
+            request_prefix: hex::encode(prefix),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// The vault behind the doors.
+    pub fn vault(&self) -> &Vault {
+        &self.vault.0
+    }
+
+    /// Its id.
+    pub fn vault_id(&self) -> VaultId {
+        self.vault_id
+    }
+
+    /// Who signs receipts.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The same, to be kept.
+    pub fn shared_authority(&self) -> Arc<Authority> {
+        Arc::clone(&self.authority)
+    }
+
+    /// Asks the vault something that may block, on a thread where it may.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Vault) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let vault = self.vault().clone();
+        let answered = tokio::task::spawn_blocking(move || question(&vault)).await;
+        answered.unwrap_or_else(|e| Err(Fault::permanent(format!("the vault did not answer: {e}"))))
+    }
+
+    /// A place among the bodies under way; waits for one, but not for ever.
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit> {
+        let busy = || Fault::transient("too many transfers are under way").next("try again in a moment");
+        let place = timeout(STREAM_WAIT, Arc::clone(&self.streams).acquire_owned()).await;
+        place.map_err(|_| busy())?.map_err(|_| busy())
+    }
+}
+
+/// Serves one listener until `stop` turns true, then lets requests under way finish within [`STOP_DEADLINE`].
+pub async fn serve(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    street: Arc<Street>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stopped(&mut stop) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, from)) => {
+                let peer = from.ip().to_canonical();
+                let Some(seat) = street.seats.take(peer) else {
+                    tracing::debug!(%peer, "too many connections: one was turned away");
+                    continue;
+                };
+                let connection =
+                    connection(socket, peer, seat, tls.clone(), Arc::clone(&street), stop.clone());
+                connections.spawn(connection);
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: what ends soon gives some back.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    let all_done = async { while connections.join_next().await.is_some() {} };
+    if timeout(STOP_DEADLINE, all_done).await.is_err() {
+        tracing::warn!("requests under way were cut off by the stop");
+    }
+}
+
+/// One connection from its handshake to its end.
+async fn connection(
+    socket: TcpStream,
+    peer: IpAddr,
+    seat: Seat,
+    tls: TlsAcceptor,
+    street: Arc<Street>,
+    mut stop: watch::Receiver<bool>,
+) {
+    // Small answers should not wait for company; if it cannot be set, they wait.
+    let _ = socket.set_nodelay(true);
+    let shaken = timeout(HANDSHAKE_DEADLINE, tls.accept(ClientSocket::new(socket)));
+    let stream = tokio::select! {
+        () = stopped(&mut stop) => return,
+        shaken = shaken => match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "handshake failed"),
+            Err(_) => return tracing::debug!(%peer, "handshake took too long"),
+        },
+    };
+    let service = service_fn(move |request| {
+        let street = Arc::clone(&street);
+        async move { Ok::<_, Infallible>(visited(&street, peer, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(MAX_CONNECTION_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "connection ended early");
+    }
+    drop(seat);
+}
+
+/// One request: an id, an answer, a line in the log.
+async fn visited(street: &Street, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    let number = street.requests.fetch_add(1, Ordering::Relaxed);
+    let request_id = format!("{}-{number}", street.request_prefix);
+    let method = request.method().clone();
+    let watch = Stopwatch::start();
+    let mut answer = route(street, peer, &request_id, request).await;
+    tracing::info!(request = %request_id, %peer, %method, status = answer.status().as_u16(),
+        ms = watch.ms(), "answered");
+    if let Ok(id) = HeaderValue::try_from(&request_id) {
+        answer.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    }
+    answer
+}
+
+/// From an address to the room behind it.
+async fn route(street: &Street, peer: IpAddr, request_id: &str, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    match path.as_str() {
+        "/" if reading => return answer::text("text/plain; charset=utf-8", PAGE),
+        "/v1/certificate" if reading => {
+            let pem = certificate_info(street.authority()).pem;
+            return answer::text("application/x-pem-file", pem);
+        }
+        "/" | "/v1/certificate" => return answer::method_not_allowed("GET, HEAD"),
+        _ => {}
+    }
+    let client = match believe(street, peer, request_id, request.headers().get(AUTHORIZATION)).await {
+        Ok(Some(client)) => client,
+        Ok(None) => return answer::unauthorized(),
+        Err(fault) => return answer::of_fault(&fault),
+    };
+    let visit = Visit { client, peer, request_id: request_id.to_owned() };
+    match parts(&path).as_deref() {
+        Some(["v1", "datasets", rest @ ..]) => dropbox::answer(street, visit, rest, request).await,
+        _ => answer::no_such_address(),
+    }
+}
+
+/// The parts of a path, without the empty one before the first slash; `None` for one that is too long to look at.
+pub(super) fn parts(path: &str) -> Option<Vec<&str>> {
+    (path.len() <= MAX_PATH_BYTES).then(|| path.split('/').skip(1).collect())
+}
+
+/// The client behind an `Authorization` header; `None` for nobody, after a while for those who guess.
+async fn believe(
+    street: &Street,
+    peer: IpAddr,
+    request_id: &str,
+    header: Option<&HeaderValue>,
+) -> Result<Option<ClientName>> {
+    let Some(header) = header else { return Ok(None) };
+    let credentials = Credentials::parse(header);
+    let client = match credentials {
+        Some(Credentials { name, secret }) => {
+            street.ask(move |vault| Ok(vault.authenticate(&name, &secret))).await?
+        }
+        None => None,
+    };
+    if client.is_none() {
+        let delay = street.backoff.failed(peer, street.watch.ms());
+        // Neither the name nor the secret: people type the one in the place of the other.
+        tracing::warn!(request = %request_id, %peer, delay_ms = delay.as_millis() as u64, "wrong name or secret");
+        tokio::time::sleep(delay).await;
+    }
+    Ok(client)
+}
+
+/// Returns once `stop` is true, or nobody is left to say so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+impl std::fmt::Debug for Vaulted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Vault(..)")
+    }
+}

@@ -1,0 +1,177 @@
+//! Ceilings and deadlines of the doors, and the seats that keep them.
+//!
+//! What an unauthenticated peer can cost: [`MAX_CONNECTIONS_PER_PEER`] sockets, each with the buffers of one TLS
+//! session (about [`CONNECTION_BYTES`]) for at most the handshake or header deadline. What an authenticated client
+//! can cost on top: a place among the [`MAX_STREAMS`] bodies under way, each with
+//! [`UPLOAD_BYTES`] or [`DOWNLOAD_BYTES`] of pieces and one blocking thread, and what the vault keeps per stream.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most connections at once, all peers and listeners together.
+pub const MAX_CONNECTIONS: usize = 512;
+/// Most connections at once from one address.
+pub const MAX_CONNECTIONS_PER_PEER: usize = 64;
+/// About what one idle connection keeps in memory: TLS records both ways and the header buffer.
+pub const CONNECTION_BYTES: usize = 128 * 1024;
+/// Largest request line and headers together, in bytes; more is answered 431.
+pub const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Most header lines of a request.
+pub const MAX_HEADERS: usize = 64;
+/// Most bytes hyper buffers for one connection.
+pub const MAX_CONNECTION_BUFFER_BYTES: usize = 128 * 1024;
+/// Longest path that is looked at.
+pub const MAX_PATH_BYTES: usize = 256;
+/// The TLS handshake must be over by then.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// Headers must be there by then, counted from the end of the handshake or of the request before: also the longest
+/// that a connection may idle between requests.
+pub const HEADER_DEADLINE: Duration = Duration::from_secs(20);
+/// A peer that takes no byte of ours for this long is gone.
+pub const WRITE_STALL: Duration = Duration::from_secs(60);
+/// How long, at most, a closed connection is read on so that the peer sees the answer and not a reset.
+pub const LINGER: Duration = Duration::from_secs(3);
+/// How much, at most, is read and thrown away while lingering.
+pub const LINGER_BYTES: usize = 64 * 1024 * 1024;
+/// Bodies are watched in windows of this length. Long: a dump that feeds a pipe may think for minutes.
+pub const BODY_WINDOW: Duration = Duration::from_secs(300);
+/// A body that brings less than this in a whole window is given up.
+pub const BODY_WINDOW_MIN_BYTES: u64 = 64 * 1024;
+/// Most bodies under way at once, in and out together: each has a blocking thread.
+pub const MAX_STREAMS: usize = 48;
+/// How long a request waits for a free place among them before it is told to come back.
+pub const STREAM_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of a body handed to the vault at once.
+pub const UPLOAD_PIECE_BYTES: usize = 256 * 1024;
+/// Frames of a body shorter than this are copied: a frame keeps the whole buffer that it was read into.
+pub const FRAME_COPIED_BELOW: usize = 8 * 1024;
+/// What a frame costs besides its bytes.
+pub const FRAME_COST_BYTES: usize = 64;
+/// Bytes of a snapshot read from the vault at once.
+pub const DOWNLOAD_PIECE_BYTES: usize = 1024 * 1024;
+/// Pieces waiting between a door and the vault.
+pub const PIECES_IN_FLIGHT: usize = 2;
+/// Memory of one upload on the street side: waiting pieces, one being filled, one being written.
+pub const UPLOAD_BYTES: usize = (PIECES_IN_FLIGHT + 2) * UPLOAD_PIECE_BYTES;
+/// Memory of one download on the street side: waiting pieces, one being read, one being sent.
+pub const DOWNLOAD_BYTES: usize = (PIECES_IN_FLIGHT + 2) * DOWNLOAD_PIECE_BYTES;
+/// How long a graceful stop waits for requests under way.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// What a client that is told to come back should wait, in seconds.
+pub const RETRY_AFTER_S: u32 = 30;
+
+const _: () = assert!(MAX_CONNECTIONS_PER_PEER * 4 <= MAX_CONNECTIONS, "one peer must not fill the house");
+const _: () = assert!(MAX_STREAMS < MAX_CONNECTIONS_PER_PEER, "streams are the scarcer good");
+const _: () = assert!(MAX_CONNECTION_BUFFER_BYTES >= MAX_HEADER_BYTES && MAX_CONNECTION_BUFFER_BYTES >= 8192);
+const _: () = assert!(MAX_PATH_BYTES < MAX_HEADER_BYTES);
+const _: () =
+    assert!(MAX_STREAMS * DOWNLOAD_BYTES <= 192 * 1024 * 1024, "all streams together fit a small board");
+
+/// Counts connections; gives out seats.
+#[derive(Debug, Default)]
+pub struct Seats {
+    taken: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One connection's place; free again when dropped.
+#[derive(Debug)]
+pub struct Seat {
+    seats: Arc<Seats>,
+    peer: IpAddr,
+}
+
+impl Seats {
+    /// A seat for this peer, or `None` when it has all of its own or the house is full.
+    pub fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.values().sum::<usize>() >= MAX_CONNECTIONS {
+            return None;
+        }
+        let of_peer = taken.entry(peer).or_insert(0);
+        if *of_peer >= MAX_CONNECTIONS_PER_PEER {
+            return None;
+        }
+        *of_peer += 1;
+        Some(Seat { seats: Arc::clone(self), peer })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_peer) = taken.get_mut(&self.peer) {
+            *of_peer -= 1;
+            if *of_peer == 0 {
+                taken.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// Whether a body comes fast enough: at least [`BODY_WINDOW_MIN_BYTES`] in each [`BODY_WINDOW`].
+#[derive(Debug)]
+pub struct Pace {
+    window_ends_ms: u64,
+    in_window: u64,
+}
+
+impl Pace {
+    /// A body that begins at `now_ms` of a clock that never goes back.
+    pub fn new(now_ms: u64) -> Self {
+        Self { window_ends_ms: now_ms + BODY_WINDOW.as_millis() as u64, in_window: 0 }
+    }
+
+    /// How long to wait for the next bytes before looking again.
+    pub fn patience_ms(&self, now_ms: u64) -> u64 {
+        self.window_ends_ms.saturating_sub(now_ms)
+    }
+
+    /// Counts `bytes` that came by `now_ms` (0 when the patience is over); `false` once the body is too slow.
+    pub fn took(&mut self, bytes: u64, now_ms: u64) -> bool {
+        self.in_window += bytes;
+        if now_ms < self.window_ends_ms {
+            return true;
+        }
+        let enough = self.in_window >= BODY_WINDOW_MIN_BYTES;
+        *self = Self::new(now_ms);
+        enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_peer_takes_more_than_its_seats_and_they_come_back() {
+        let seats = Arc::new(Seats::default());
+        let peer = |n: u8| IpAddr::from([10, 0, 0, n]);
+        let mut held: Vec<Seat> = (0..MAX_CONNECTIONS_PER_PEER).filter_map(|_| seats.take(peer(1))).collect();
+        assert_eq!(held.len(), MAX_CONNECTIONS_PER_PEER);
+        assert!(seats.take(peer(1)).is_none());
+        assert!(seats.take(peer(2)).is_some());
+        held.pop();
+        assert!(seats.take(peer(1)).is_some());
+        drop(held);
+        assert!(seats.taken.lock().expect("no panic").is_empty());
+        let all: Vec<Seat> = (0..=255).flat_map(|n| seats.take(peer(n))).collect();
+        let more: Vec<Seat> =
+            (0..=255).flat_map(|n| [seats.take(peer(n)), seats.take(peer(n))]).flatten().collect();
+        assert_eq!(all.len() + more.len(), MAX_CONNECTIONS);
+    }
+
+    #[test]
+    fn a_trickle_is_given_up_and_a_pause_is_not() {
+        let window_ms = BODY_WINDOW.as_millis() as u64;
+        let mut pace = Pace::new(0);
+        assert!(pace.took(1, window_ms - 1));
+        assert!(!pace.took(0, window_ms), "two bytes in a window");
+        let mut pace = Pace::new(0);
+        assert!(pace.took(BODY_WINDOW_MIN_BYTES, 1), "a burst");
+        assert_eq!(pace.patience_ms(1), window_ms - 1);
+        assert!(pace.took(0, window_ms), "then a long pause");
+        assert!(!pace.took(0, 2 * window_ms), "but not another window of nothing");
+    }
+}

@@ -1,0 +1,172 @@
+//! A body on its way in: async frames are gathered into pieces, a blocking thread gives them to the vault.
+//!
+//! The vault is told that the body is whole by an explicit end mark, sent only after HTTP said so. A channel that
+//! just closes (client gone, too slow, daemon stopping) means "cut off", and the unfinished snapshot is dropped
+//! unseen. Frames are handed on as they came, not copied together; memory is bounded by counting what is held.
+//!
+//! Once the end mark is in, the snapshot is kept even if the client vanishes before it reads the receipt: it sent
+//! everything, and will find it listed.
+
+use super::digests::{self, Digests};
+use super::limits::{FRAME_COPIED_BELOW, FRAME_COST_BYTES, PIECES_IN_FLIGHT, Pace, UPLOAD_PIECE_BYTES};
+use crate::clock::Stopwatch;
+use coffre_core::fault::{Class, Fault, Result};
+use coffre_core::names::DatasetRef;
+use coffre_core::wire::ReceiptFacts;
+use coffre_vault::Vault;
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::{Bytes, Incoming};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::timeout;
+
+/// What is to be received.
+pub struct Upload {
+    /// Where it goes.
+    pub dataset: DatasetRef,
+    /// Its announced length.
+    pub announced_bytes: Option<u64>,
+    /// Digests that it must have.
+    pub digests: Digests,
+    /// Its place among the streams.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// Why nothing was kept: the status of the answer and the fault in it.
+pub type Refusal = (StatusCode, Fault);
+
+enum Piece {
+    /// Frames as they came, not copied together.
+    Frames(Vec<Bytes>),
+    End,
+}
+
+impl Upload {
+    /// Streams `body` into the vault. `done` is called on the blocking thread with the facts, as soon as they are
+    /// safe and even if the client is gone.
+    ///
+    /// # Durability
+    /// On `Ok` the snapshot is as safe as [`coffre_vault::PutStream::finish`] says; otherwise nothing is visible.
+    pub async fn receive(
+        self,
+        vault: Vault,
+        body: Incoming,
+        done: impl FnOnce(&ReceiptFacts) + Send + 'static,
+    ) -> std::result::Result<ReceiptFacts, Refusal> {
+        let (send, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
+        let (begun, has_begun) = oneshot::channel();
+        let worker = tokio::task::spawn_blocking(move || {
+            let facts = self.store(&vault, begun, pieces)?;
+            done(&facts);
+            Ok(facts)
+        });
+        // Refused before the first byte is asked for: a client that waits for "100 Continue" sends none.
+        let pumped = match has_begun.await {
+            Ok(()) => pump(body, send).await,
+            Err(_) => Ok(()),
+        };
+        let stored = worker.await.unwrap_or_else(|e| Err(Fault::permanent(format!("storing ended: {e}"))));
+        pumped.and(stored.map_err(refusal))
+    }
+
+    /// On the blocking thread: takes pieces until the end mark, then waits until the snapshot is safe.
+    fn store(
+        self,
+        vault: &Vault,
+        begun: oneshot::Sender<()>,
+        mut pieces: mpsc::Receiver<Piece>,
+    ) -> Result<ReceiptFacts> {
+        let Self { dataset, announced_bytes, mut digests, place } = self;
+        let mut put = vault.put(&dataset, announced_bytes)?;
+        if begun.send(()).is_err() {
+            return Err(cut_off());
+        }
+        loop {
+            match pieces.blocking_recv() {
+                Some(Piece::Frames(frames)) => {
+                    for bytes in frames {
+                        digests.update(&bytes);
+                        put.write(&bytes)?;
+                    }
+                }
+                Some(Piece::End) => break,
+                None => return Err(cut_off()),
+            }
+        }
+        digests.verify()?;
+        let facts = put.finish();
+        drop(place);
+        facts
+    }
+}
+
+/// Takes the body from hyper at the client's pace, gathers it, hands it on. `Ok` also when the vault stopped
+/// listening: then the worker has the reason.
+async fn pump(mut body: Incoming, send: mpsc::Sender<Piece>) -> std::result::Result<(), Refusal> {
+    let watch = Stopwatch::start();
+    let mut pace = Pace::new(0);
+    let (mut piece, mut piece_bytes) = (Vec::new(), 0);
+    loop {
+        let patience = Duration::from_millis(pace.patience_ms(watch.ms()));
+        let frame = match timeout(patience, body.frame()).await {
+            Err(_) if pace.took(0, watch.ms()) => continue,
+            Err(_) => return Err(too_slow()),
+            Ok(None) => break,
+            Ok(Some(Err(e))) => return Err(broken(&e)),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let bytes = match frame.into_data() {
+            Ok(bytes) => bytes,
+            // Of trailers only this matters: a check that the client believes in must not be passed over.
+            Err(frame) if frame.trailers_ref().is_some_and(digests::any_digest) => {
+                return Err((StatusCode::BAD_REQUEST, digests::in_trailer()));
+            }
+            Err(_) => continue,
+        };
+        if !pace.took(bytes.len() as u64, watch.ms()) {
+            return Err(too_slow());
+        }
+        // A frame smaller than what keeping it costs is copied; else a hostile client could make crumbs of a body.
+        piece_bytes += bytes.len() + FRAME_COST_BYTES;
+        piece.push(if bytes.len() < FRAME_COPIED_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes });
+        if piece_bytes >= UPLOAD_PIECE_BYTES {
+            piece_bytes = 0;
+            if send.send(Piece::Frames(std::mem::take(&mut piece))).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    if !piece.is_empty() && send.send(Piece::Frames(piece)).await.is_err() {
+        return Ok(());
+    }
+    // A failed send means the worker has ended, with its own reason.
+    let _ = send.send(Piece::End).await;
+    Ok(())
+}
+
+/// At this door a vault that refuses is one that is read-only for now: the client should come back.
+fn refusal(fault: Fault) -> Refusal {
+    match fault.class {
+        Class::Refused | Class::Transient => (StatusCode::SERVICE_UNAVAILABLE, fault),
+        Class::Full => (StatusCode::INSUFFICIENT_STORAGE, fault),
+        Class::Misuse => (StatusCode::BAD_REQUEST, fault),
+        Class::Absent => (StatusCode::NOT_FOUND, fault),
+        Class::Permanent | Class::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, fault),
+    }
+}
+
+fn too_slow() -> Refusal {
+    let fault =
+        Fault::transient("the body came too slowly and was given up").next("nothing was kept; send it again");
+    (StatusCode::REQUEST_TIMEOUT, fault)
+}
+
+fn broken(error: &hyper::Error) -> Refusal {
+    let fault = Fault::misuse(format!("the body broke off or is malformed: {error}"));
+    (StatusCode::BAD_REQUEST, fault.next("nothing was kept; send it again"))
+}
+
+fn cut_off() -> Fault {
+    Fault::misuse("the body was cut off").next("nothing was kept; send it again")
+}

@@ -1,0 +1,89 @@
+//! The JSON that scripts read: wire types with their times written out. Documented in `docs/cli.md`; stable.
+
+use crate::clock;
+use coffre_core::fault::Fault;
+use coffre_core::ids::{ObjectId, VaultId};
+use coffre_core::names::{ClientName, DatasetRef};
+use coffre_core::wire::{ClientInfo, ReceiptFacts, SnapshotInfo};
+use serde::Serialize;
+
+/// A snapshot: bytes as integers, times as RFC 3339 UTC.
+#[derive(Debug, Serialize)]
+pub struct SnapshotView<'a> {
+    dataset: &'a DatasetRef,
+    id: ObjectId,
+    size: u64,
+    stored_bytes: u64,
+    received_at: String,
+    locked_until: String,
+    class_seconds: u32,
+    hash: &'a str,
+}
+
+/// A client: bytes as integers, times as RFC 3339 UTC.
+#[derive(Debug, Serialize)]
+pub struct ClientView<'a> {
+    name: &'a ClientName,
+    quota_bytes: Option<u64>,
+    logical_bytes: u64,
+    datasets: u64,
+    created_at: String,
+    removed: bool,
+}
+
+/// What the box promises about one snapshot: the text that it signs is this, as compact JSON.
+#[derive(Debug, Serialize)]
+pub struct ReceiptView<'a> {
+    receipt_version: u32,
+    vault_id: VaultId,
+    #[serde(flatten)]
+    snapshot: SnapshotView<'a>,
+    tolerates: u32,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize)]
+pub struct ErrorView<'a> {
+    error: &'a Fault,
+}
+
+impl<'a> From<&'a SnapshotInfo> for SnapshotView<'a> {
+    fn from(info: &'a SnapshotInfo) -> Self {
+        Self {
+            dataset: &info.dataset,
+            id: info.id,
+            size: info.size,
+            stored_bytes: info.stored_bytes,
+            received_at: clock::utc(info.received_ms),
+            locked_until: clock::utc(info.locked_until_ms),
+            class_seconds: info.class.seconds(),
+            hash: &info.hash,
+        }
+    }
+}
+
+impl<'a> From<&'a ClientInfo> for ClientView<'a> {
+    fn from(info: &'a ClientInfo) -> Self {
+        Self {
+            name: &info.name,
+            quota_bytes: info.quota_bytes,
+            logical_bytes: info.logical_bytes,
+            datasets: info.datasets,
+            created_at: clock::utc(info.created_ms),
+            removed: info.removed,
+        }
+    }
+}
+
+impl<'a> ReceiptView<'a> {
+    /// The receipt of a snapshot of this vault.
+    pub fn new(vault_id: VaultId, facts: &'a ReceiptFacts) -> Self {
+        Self { receipt_version: 1, vault_id, snapshot: (&facts.snapshot).into(), tolerates: facts.tolerates }
+    }
+}
+
+impl<'a> From<&'a Fault> for ErrorView<'a> {
+    fn from(error: &'a Fault) -> Self {
+        Self { error }
+    }
+}

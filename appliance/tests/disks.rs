@@ -1,0 +1,227 @@
+//! Disks exchanged, added and found again under a running daemon, by the command line alone.
+
+mod common;
+
+use common::{TestBox, noise};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+/// Longest wait for the box to see or to mend something.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn code(out: &Output) -> Option<i32> {
+    out.status.code()
+}
+
+fn error(out: &Output) -> Value {
+    serde_json::from_slice::<Value>(&out.stdout).expect("JSON")["error"].clone()
+}
+
+/// Asks for the status until it is as wanted.
+fn wait_for(it: &TestBox, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let since = Instant::now();
+    loop {
+        let status = it.json(&["status"]);
+        if wanted(&status) {
+            return status;
+        }
+        assert!(since.elapsed() < PATIENCE, "{what}: {status}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn is_green(status: &Value) -> bool {
+    status["light"] == "green" && states(status).iter().all(|state| state == "active")
+}
+
+fn states(status: &Value) -> Vec<String> {
+    let disks = status["disks"].as_array().expect("disks").iter();
+    disks.map(|disk| disk["state"].as_str().expect("a state").to_owned()).collect()
+}
+
+fn folder(it: &TestBox, name: &str) -> String {
+    fs::create_dir(it.path(name)).expect("writable");
+    it.path(name).display().to_string()
+}
+
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()) {
+        match entry.is_dir() {
+            true => all.extend(files(&entry)),
+            false => drop(all.insert(entry.clone(), fs::read(&entry).expect("readable"))),
+        }
+    }
+    all
+}
+
+#[test]
+fn a_disk_is_replaced_and_the_old_one_is_retired() {
+    let it = TestBox::new(4);
+    let pc = it.client("pc", &[]);
+    let (before, after) = (noise(3_000_000, 1), noise(2_000_000, 2));
+    assert_eq!(it.put(&pc, "d", &before).status, 201);
+    let old_id = it.json(&["disk", "list"])["disks"][1]["id"].clone();
+    // Long enough for a clock that goes back to its last note to be caught.
+    std::thread::sleep(Duration::from_secs(2));
+    let clock = it.json(&["clock", "show"])["retention_at"].clone();
+    let new = folder(&it, "new");
+    let told = it.json(&["disk", "replace", "1", "--with", &new]);
+    assert_eq!((&told["joined"], &told["geometry"]), (&true.into(), &"3+1".into()), "{told}");
+    let disk = &told["disk"];
+    assert_eq!(
+        (&disk["number"], &disk["path"], &disk["state"]),
+        (&1.into(), &new.clone().into(), &"active".into())
+    );
+    assert_ne!(disk["id"], old_id);
+    let later = it.json(&["clock", "show"])["retention_at"].clone();
+    assert!(later.as_str() >= clock.as_str(), "the retention clock goes on: {clock}, {later}");
+    assert_eq!(it.put(&pc, "e", &after).status, 201, "backups go on");
+    let status = wait_for(&it, "rebuilt", is_green);
+    assert_eq!(status["can_lose_disks"], 1);
+    assert!(status["heal"]["healed_shards"].as_u64() > Some(0), "{status}");
+    let finds = it.json(&["scrub", "--show"])["finds"].clone();
+    assert_eq!(finds, serde_json::json!([]), "what a new disk still lacks is no damage");
+
+    // The old one stands where it stood, and is nothing but told.
+    let listed = it.json(&["disk", "list"]);
+    let retired = &listed["disks"][4];
+    assert_eq!((&retired["id"], &retired["state"]), (&old_id, &"retired".into()), "{listed}");
+    assert_eq!(it.json(&["status"])["disks"].as_array().map(Vec::len), Some(4));
+    let untouched = files(&it.path("disk1"));
+    for args in [&["disk", "add"][..], &["disk", "replace", "0", "--with"], &["disk", "find"]] {
+        let old = it.path("disk1").display().to_string();
+        let out = it.coffre(&[args, &[old.as_str(), "--json"]].concat());
+        assert_eq!((code(&out), &error(&out)["class"]), (Some(5), &"refused".into()), "{args:?}");
+    }
+    // Without another disk, three of the four shards are there, the new disk's among them.
+    fs::rename(it.path("disk0"), it.path("away")).expect("renamed");
+    wait_for(&it, "one away", |status| states(status)[0] == "absent");
+    assert!(it.get(&pc, "/v1/datasets/d/snapshots/latest").body == before);
+    assert!(it.get(&pc, "/v1/datasets/e/snapshots/latest").body == after);
+    fs::rename(it.path("away"), it.path("disk0")).expect("renamed");
+    wait_for(&it, "back", is_green);
+    assert!(files(&it.path("disk1")) == untouched, "nothing of the old disk was touched");
+}
+
+#[test]
+fn a_dead_disk_is_replaced_by_its_path_and_a_restart_keeps_it_so() {
+    let mut it = TestBox::new(3);
+    let pc = it.client("pc", &[]);
+    let body = noise(1_500_000, 3);
+    assert_eq!(it.put(&pc, "d", &body).status, 201);
+    fs::remove_dir_all(it.path("disk2")).expect("removable");
+    let status = wait_for(&it, "dead", |status| states(status)[2] == "absent");
+    assert_ne!(status["light"], "green");
+    let (dead, new) = (it.path("disk2").display().to_string(), folder(&it, "new"));
+    let people = it.coffre(&["disk", "replace", &dead, "--with", &new]);
+    let said = String::from_utf8_lossy(&people.stdout).into_owned();
+    assert!(people.status.success() && said.contains("Disk 2 is") && said.contains("in use"), "{said}");
+    wait_for(&it, "rebuilt", is_green);
+    assert_eq!(it.stop("KILL"), None);
+    it.start();
+    let status = wait_for(&it, "green after a kill", is_green);
+    assert_eq!(status["disks"][2]["path"].as_str(), Some(new.as_str()));
+    fs::remove_dir_all(it.path("disk0")).expect("removable");
+    assert!(it.get(&pc, "/v1/datasets/d/snapshots/latest").body == body);
+}
+
+#[test]
+fn what_cannot_be_meant_or_may_not_be_changes_no_disk() {
+    let it = TestBox::new(3);
+    let before = it.json(&["disk", "list"]);
+    let names = |list: &Value| -> Vec<Value> {
+        list["disks"].as_array().expect("disks").iter().map(|d| d["id"].clone()).collect()
+    };
+    let (empty, full) = (folder(&it, "empty"), folder(&it, "full"));
+    fs::write(it.path("full/letter"), b"dear").expect("writable");
+    let (missing, disk0) = (it.path("missing").display().to_string(), it.path("disk0").display().to_string());
+    let inside = folder(&it, "disk0/inside");
+    let cases: [(&[&str], i32, &str); 11] = [
+        (&["replace", "1", "--with", &full], 5, "refused"),
+        (&["add", &full], 5, "refused"),
+        (&["replace", "1", "--with", &disk0], 5, "refused"),
+        (&["replace", "1", "--with", &missing], 4, "absent"),
+        (&["add", &missing], 4, "absent"),
+        (&["find", &missing], 4, "absent"),
+        (&["find", &empty], 4, "absent"),
+        (&["replace", "7", "--with", &empty], 4, "absent"),
+        (&["replace", "abc", "--with", &empty], 4, "absent"),
+        (&["add", &inside], 2, "misuse"),
+        (&["replace", "1"], 2, "misuse"),
+    ];
+    for (args, expected, class) in cases {
+        let out = it.coffre(&[&["disk"], args, &["--json"]].concat());
+        assert_eq!((code(&out), error(&out)["class"].as_str()), (Some(expected), Some(class)), "{args:?}");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(said.starts_with("coffre: "), "{args:?}: {said}");
+    }
+    fs::remove_dir(it.path("disk0/inside")).expect("still empty");
+    assert_eq!(fs::read(it.path("full/letter")).expect("there"), b"dear");
+    assert!(files(&it.path("empty")).is_empty(), "a refusal leaves nothing");
+    let after = it.json(&["disk", "list"]);
+    assert_eq!(names(&after), names(&before));
+    assert_eq!(it.json(&["status"])["light"], "green");
+
+    // The only disk cannot leave; the disk of another vault is not found here.
+    let one = TestBox::new(1);
+    let new = folder(&one, "new");
+    let out = one.coffre(&["disk", "replace", "0", "--with", &new, "--json"]);
+    assert_eq!((code(&out), &error(&out)["class"]), (Some(5), &"refused".into()), "{}", error(&out));
+    assert!(files(&one.path("new")).is_empty());
+    let foreign = one.path("disk0").display().to_string();
+    for verb in ["find", "add"] {
+        assert_eq!(code(&it.coffre(&["disk", verb, &foreign])), Some(5), "{verb}");
+    }
+    let down = TestBox::without_daemon(2);
+    assert_eq!(code(&down.coffre(&["disk", "add", &empty])), Some(3));
+}
+
+#[test]
+fn a_disk_more_widens_the_geometry_and_eight_are_the_most() {
+    let it = TestBox::new(2);
+    let pc = it.client("pc", &[]);
+    let (before, after) = (noise(1_000_000, 4), noise(1_000_000, 5));
+    assert_eq!(it.put(&pc, "d", &before).status, 201);
+    let new = folder(&it, "new");
+    let told = it.json(&["disk", "add", &new]);
+    assert_eq!((&told["joined"], &told["geometry"]), (&true.into(), &"2+1".into()), "{told}");
+    assert_eq!((&told["disk"]["number"], &told["disk"]["path"]), (&2.into(), &new.into()));
+    assert_eq!(it.put(&pc, "e", &after).status, 201);
+    wait_for(&it, "green", is_green);
+    fs::rename(it.path("disk0"), it.path("away")).expect("renamed");
+    wait_for(&it, "one away", |status| states(status)[0] == "absent");
+    assert!(it.get(&pc, "/v1/datasets/d/snapshots/latest").body == before);
+    assert!(it.get(&pc, "/v1/datasets/e/snapshots/latest").body == after);
+
+    let most = TestBox::new(8);
+    let ninth = folder(&most, "ninth");
+    let out = most.coffre(&["disk", "add", &ninth, "--json"]);
+    assert_eq!((code(&out), &error(&out)["class"]), (Some(5), &"refused".into()), "{}", error(&out));
+    assert!(files(&most.path("ninth")).is_empty());
+}
+
+#[test]
+fn a_disk_that_moved_is_found() {
+    let it = TestBox::new(3);
+    let pc = it.client("pc", &[]);
+    let body = noise(800_000, 6);
+    assert_eq!(it.put(&pc, "d", &body).status, 201);
+    fs::create_dir(it.path("elsewhere")).expect("writable");
+    fs::rename(it.path("disk1"), it.path("elsewhere/disk")).expect("renamed");
+    wait_for(&it, "away", |status| states(status)[1] == "absent");
+    let at = it.path("elsewhere/disk").display().to_string();
+    let told = it.json(&["disk", "find", &at]);
+    assert_eq!((&told["disk"]["number"], &told["disk"]["path"]), (&1.into(), &at.clone().into()), "{told}");
+    assert_eq!((&told["joined"], &told["geometry"]), (&true.into(), &"2+1".into()));
+    wait_for(&it, "green", is_green);
+    assert_eq!(code(&it.coffre(&["disk", "find", &at])), Some(0), "saying it again changes nothing");
+    assert!(!it.path("disk1").exists());
+    fs::rename(it.path("disk0"), it.path("away")).expect("renamed");
+    wait_for(&it, "another away", |status| states(status)[0] == "absent");
+    assert!(it.get(&pc, "/v1/datasets/d/snapshots/latest").body == body);
+}

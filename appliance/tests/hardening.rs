@@ -1,0 +1,81 @@
+//! What a peer without credentials can cost: bounded time, bounded sockets, and nobody else is kept waiting.
+
+mod common;
+
+use common::TestBox;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// Reads until the daemon closes; how long that took.
+fn until_closed(mut stream: impl Read) -> Duration {
+    let start = Instant::now();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    start.elapsed()
+}
+
+#[test]
+fn slow_peers_are_shown_out_and_hold_nobody_up() {
+    let it = TestBox::new(1);
+    let pc = it.client("pc", &[]);
+    let quiet = TcpStream::connect(it.address()).expect("connected");
+    quiet.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+    let mut dripping = it.tls();
+    dripping.write_all(b"GET / HTTP/1.1\r\nHost: b").expect("sent");
+    dripping.flush().expect("sent");
+    let mut idle = it.tls();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: box\r\n\r\n").expect("sent");
+    idle.flush().expect("sent");
+    assert_eq!(it.put(&pc, "d", b"in between").status, 201);
+    let waits = [
+        std::thread::spawn(move || until_closed(quiet)),
+        std::thread::spawn(move || until_closed(dripping)),
+        std::thread::spawn(move || until_closed(idle)),
+    ];
+    for (what, wait) in ["handshake", "header", "idle"].into_iter().zip(waits) {
+        let took = wait.join().expect("no panic");
+        assert!(took > Duration::from_secs(5) && took < Duration::from_secs(40), "{what}: {took:?}");
+    }
+}
+
+#[test]
+fn one_peer_has_a_ceiling_and_gets_its_seats_back() {
+    let it = TestBox::new(1);
+    let held: Vec<TcpStream> = (0..coffre::doors::limits::MAX_CONNECTIONS_PER_PEER)
+        .map(|_| TcpStream::connect(it.address()).expect("connected"))
+        .collect();
+    // The kernel accepts one more; the daemon closes it at once.
+    let more = TcpStream::connect(it.address()).expect("connected");
+    more.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+    assert!(until_closed(more) < Duration::from_secs(5));
+    drop(held);
+    let back = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        it.get("", "/").status == 200
+    });
+    assert!(back, "seats come back");
+}
+
+#[test]
+fn nonsense_on_the_control_socket_is_answered_or_cut() {
+    let it = TestBox::new(1);
+    let ask = |line: &[u8]| {
+        let mut stream = UnixStream::connect(it.state().join("control.sock")).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+        let _ = stream.write_all(line);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    for line in [&b"hello\n"[..], b"{}\n", b"{\"do\":\"format_disks\"}\n", b"\xff\xfe\n", b"\n"] {
+        assert!(ask(line).starts_with(r#"{"is":"failed","class":"misuse""#), "{line:?}");
+    }
+    assert_eq!(ask(b"{\"do\":\"status\"}"), "", "no end of line, no request");
+    assert_eq!(ask(&vec![b'x'; 1024 * 1024]), "");
+    let two = ask(b"{\"do\":\"disk_list\"}\n{\"do\":\"client_list\"}\n");
+    assert_eq!(two.lines().count(), 2);
+    assert!(!it.log().contains("panicked"));
+}

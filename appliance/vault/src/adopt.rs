@@ -1,0 +1,209 @@
+//! A new state folder for disks that live on: the board died, or the system medium.
+//!
+//! The recovery words open the key slots on any disk; a new identity for the box is made, and the slots are sealed again
+//! for the words and for it. No witness is made here: what the old one remembered is not known, so the plain rules hold
+//! until a mount with all disks begins a new one.
+
+use crate::clock::SystemEntropy;
+use crate::disk::FsDisk;
+use crate::engine::{Engine, Mount};
+use crate::init::{at, check_apart, check_state, draw, undo_state};
+use crate::layout;
+use crate::limits::Limits;
+use crate::ports::Disk;
+use crate::renew::replace_slots;
+use crate::state::{BoxDisk, BoxFile, IDENTITY_FILE, KEYS_FILE, StateFolder};
+use crate::survey::{Images, NotOurs, Survey, survey_sharing};
+use coffre_core::fact::Born;
+use coffre_core::fault::{Fault, Result};
+use coffre_core::flaw::Flaws;
+use coffre_core::geometry::{Geometry, MAX_DISKS};
+use coffre_core::ids::VaultId;
+use coffre_core::keys::{KeyRing, RootKey};
+use coffre_core::label::Label;
+use coffre_core::roster::{Roster, Standing, standing};
+use coffre_core::slots::{MAX_SLOT_FILE_LEN, Slots, new_identity, open_slots, seal_slots};
+use coffre_core::words::RecoveryWords;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What was adopted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdoptOutcome {
+    /// The vault.
+    pub vault_id: VaultId,
+    /// The box's name, as the journal says.
+    pub name: String,
+    /// The vault's geometry.
+    pub geometry: Geometry,
+    /// Plain warnings for a person: disks that were not given.
+    pub warnings: Vec<String>,
+}
+
+/// A disk that was given: what it shows, and where.
+struct Given {
+    disk: FsDisk,
+    path: PathBuf,
+    survey: Survey,
+}
+
+/// Makes a state folder for the vault on `disks`, which `words` must open. `Refused` when the disks are of different
+/// vaults or the words are of another one, `Misuse` for words that cannot be, `Absent` for what is not a disk.
+///
+/// # Durability
+/// On `Ok` the state folder and the new key slots on each given disk are durable. On failure the state folder is as it
+/// was; a disk has its old key slots or the new ones, and the words open both.
+pub fn adopt(state: &Path, disks: &[PathBuf], words: &[String]) -> Result<AdoptOutcome> {
+    if disks.is_empty() || disks.len() > MAX_DISKS {
+        return Err(Fault::misuse(format!("a vault has 1 to {MAX_DISKS} disks, not {}", disks.len())));
+    }
+    let recovery = new_identity(*RecoveryWords::parse(words)?.entropy());
+    let full = check_state(state)?;
+    let given = read_disks(disks)?;
+    let paths: Vec<PathBuf> = given.iter().map(|g| g.path.clone()).collect();
+    check_apart(&full, &paths)?;
+    let label = one_vault(&given)?;
+    let standing = holding(&given)?;
+    let opened = newest_slots(&given, label.vault, &recovery)?;
+    let born = read_birth(&given, &label, &standing, &opened.root)?;
+    let identity = new_identity(draw(&SystemEntropy));
+    let slots = seal_slots(&opened, &[recovery.recipient(), identity.recipient()])?;
+    let (kept, warnings) = box_file(&given, &label, &standing.roster, &born);
+    let folder = StateFolder::new(&full);
+    let made = folder.make()?;
+    let write = || -> Result<()> {
+        folder.write(IDENTITY_FILE, format!("{}\n", identity.to_text().as_str()).as_bytes())?;
+        folder.write(KEYS_FILE, &slots)?;
+        for one in given.iter().filter(|g| standing.roster.number(g.survey.label.disk).is_some()) {
+            replace_slots(&one.disk, &slots).map_err(|e| at(&one.path, &e))?;
+        }
+        folder.write_box(&kept)
+    };
+    write().inspect_err(|_| undo_state(&full, made))?;
+    Ok(AdoptOutcome { vault_id: label.vault, name: born.name, geometry: standing.roster.geometry, warnings })
+}
+
+fn read_disks(paths: &[PathBuf]) -> Result<Vec<Given>> {
+    let (mut given, images) = (Vec::new(), Images::default());
+    for path in paths {
+        let full = path.canonicalize().map_err(|e| {
+            crate::state::trouble("cannot use the disk", path, &e).next("mount the disk first")
+        })?;
+        let disk = FsDisk::attach(&full).map_err(|e| at(path, &e))?;
+        let label = crate::survey::read_label(&disk).map_err(|e| not_ours(path, &e))?;
+        let survey = survey_sharing(&disk, label.vault, &images).map_err(|e| not_ours(path, &e))?;
+        given.push(Given { disk, path: full, survey });
+    }
+    Ok(given)
+}
+
+fn not_ours(path: &Path, e: &NotOurs) -> Fault {
+    let text = format!("{}: {e}", path.display());
+    match e {
+        NotOurs::Unlabelled => Fault::absent(text).next("mount the disk, or name its folder"),
+        NotOurs::BadLabel(_) => Fault::corrupt(text).next("leave this disk out; the others are enough"),
+        NotOurs::OtherVault(_) => Fault::refused(text),
+        NotOurs::Disk(e) => at(path, e),
+    }
+}
+
+/// The label of the first disk, when all are of one vault and no two are the same.
+fn one_vault(given: &[Given]) -> Result<Label> {
+    let first = &given[0];
+    let label = first.survey.label.clone();
+    for (n, one) in given.iter().enumerate() {
+        let other = &one.survey.label;
+        if other.vault != label.vault {
+            return Err(Fault::refused(format!(
+                "{} and {} are disks of different vaults",
+                first.path.display(),
+                one.path.display()
+            ))
+            .next("name the disks of one vault"));
+        }
+        if let Some(twin) = given[..n].iter().find(|g| g.survey.label.disk == other.disk) {
+            return Err(Fault::refused(format!(
+                "{} and {} are the same disk: one is a copy",
+                twin.path.display(),
+                one.path.display()
+            ))
+            .next("name the one that was used last"));
+        }
+    }
+    Ok(label)
+}
+
+/// The roster that holds by the labels of these disks.
+fn holding(given: &[Given]) -> Result<Standing> {
+    standing(given.iter().map(|g| (g.survey.label.disk, &g.survey.label.roster))).ok_or_else(|| {
+        Fault::refused("none of these disks has joined the vault yet: nothing is on them")
+            .next("name the disks that were in use")
+    })
+}
+
+/// The key slots that these words open; of several, those of the newest words.
+fn newest_slots(
+    given: &[Given],
+    vault: VaultId,
+    recovery: &coffre_core::slots::SlotIdentity,
+) -> Result<Slots> {
+    let mut trouble = Fault::absent("there are no key slots on any of these disks");
+    let mut newest: Option<Slots> = None;
+    for one in given {
+        let opened = one
+            .disk
+            .read_at(layout::KEYS, 0, MAX_SLOT_FILE_LEN)
+            .map_err(|e| at(&one.path, &e))
+            .and_then(|file| open_slots(&file, recovery));
+        match opened {
+            Ok(slots) if slots.vault == vault => {
+                newest = newest.filter(|n| n.words_number >= slots.words_number).or(Some(slots));
+            }
+            Ok(Slots { vault: id, .. }) => {
+                trouble = Fault::corrupt(format!("{}: its key slots are of vault {id}", one.path.display()));
+            }
+            Err(fault) => trouble = fault,
+        }
+    }
+    newest.ok_or(trouble)
+}
+
+/// The first fact of the vault, from what these disks show. Nothing is mounted: the engine's orders are not carried out.
+fn read_birth(given: &[Given], label: &Label, standing: &Standing, root: &RootKey) -> Result<Born> {
+    let of = |id| given.iter().find(|g| g.survey.label.disk == id).map(|g| g.survey.clone());
+    let engine = Engine::mount(Mount {
+        limits: Limits::STANDARD,
+        flaws: Flaws::NONE,
+        keys: Arc::new(KeyRing::new(root, label.vault)),
+        entropy: Arc::new(SystemEntropy),
+        standing: standing.clone(),
+        surveys: standing.roster.disks.iter().map(|id| of(*id)).collect(),
+        witness: None,
+        now_ms: 0,
+    })?;
+    engine.catalog().born().cloned().ok_or_else(|| {
+        Fault::corrupt("the journal on these disks does not tell how the vault began")
+            .next("name more disks of this vault")
+    })
+}
+
+fn box_file(given: &[Given], label: &Label, roster: &Roster, born: &Born) -> (BoxFile, Vec<String>) {
+    let mut kept = BoxFile::new(label.vault, &born.name, roster.geometry, born.created_ms);
+    kept.try_out = label.try_out;
+    kept.born = true;
+    kept.authority_der = hex::encode(&*born.authority_der);
+    kept.roster_version = roster.version;
+    let mut warnings = Vec::new();
+    for (n, id) in roster.disks.iter().enumerate() {
+        let path = given.iter().find(|g| g.survey.label.disk == *id).map(|g| g.path.clone());
+        if path.is_none() {
+            warnings.push(format!("disk {n} of this vault ({id}) was not given and will not be found"));
+        }
+        kept.disks.push(BoxDisk { id: *id, path: path.unwrap_or_default() });
+    }
+    for left in given.iter().filter(|g| roster.number(g.survey.label.disk).is_none()) {
+        let path = left.path.display();
+        warnings.push(format!("{path} was taken out of this vault: it is left as it is and not used"));
+    }
+    (kept, warnings)
+}

@@ -1,0 +1,400 @@
+//! What the street side may ask of a vault.
+
+use crate::core::Core;
+use crate::get::Get;
+use crate::put::{Put, Submitted};
+use crate::shell::{House, Opening, Taking};
+use crate::state::StateFolder;
+use coffre_core::class::LockClass;
+use coffre_core::fact::ObjectFact;
+use coffre_core::fault::{Fault, Result};
+use coffre_core::geometry::Geometry;
+use coffre_core::ids::{ObjectId, VaultId};
+use coffre_core::keep::KeepRules;
+use coffre_core::names::{ClientName, DatasetName, DatasetRef};
+use coffre_core::wire::{
+    ClientInfo, ClockInfo, DatasetInfo, DiskInfo, ForgotInfo, NewClient, PlanInfo, ReceiptFacts, ScrubInfo,
+    SnapshotInfo, Status,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What `coffre init` was asked to make.
+#[derive(Clone, Debug)]
+pub struct InitPlan {
+    /// The state folder, on the system medium; made if missing, must be empty.
+    pub state: PathBuf,
+    /// 1 to 8 disk folders or mount points, each empty (`lost+found` is allowed).
+    pub disks: Vec<PathBuf>,
+    /// `None`: the box's choice for that number of disks.
+    pub geometry: Option<Geometry>,
+    /// The box's name, for people and certificates.
+    pub name: String,
+    /// Allows folders of one file system. Locks may be of seconds, and what is forgotten is freed after 10 seconds of grace.
+    pub try_out: bool,
+}
+
+/// What `coffre init` made.
+#[derive(Clone, Debug)]
+pub struct InitOutcome {
+    /// The new vault.
+    pub vault_id: VaultId,
+    /// Its geometry.
+    pub geometry: Geometry,
+    /// 24 recovery words, to be shown once and kept nowhere.
+    pub recovery_words: Vec<String>,
+    /// Certificate of the box's authority, DER.
+    pub authority_der: Vec<u8>,
+    /// Plain warnings for a person (for instance: one disk only).
+    pub warnings: Vec<String>,
+}
+
+/// The keys of the box's identity: derived from the root key, so that recovery brings them back.
+#[derive(Clone)]
+pub struct IdentityKeys {
+    /// Seed of the authority's P-256 private key: 32 bytes, a valid scalar, big-endian.
+    pub authority_scalar: [u8; 32],
+    /// Seed of the Ed25519 key that signs receipts.
+    pub receipt_seed: [u8; 32],
+}
+
+/// Makes the authority's self-signed certificate (DER) for a new vault: (keys, vault id, name, now in ms).
+pub type MakeAuthority<'a> = &'a dyn Fn(&IdentityKeys, VaultId, &str, u64) -> Result<Vec<u8>>;
+
+/// Makes a new vault: labels, key slots, first journal record on every disk, then the state folder.
+///
+/// # Durability
+/// On `Ok` everything is durable. On failure nothing that was there before has changed, and what was begun is
+/// removed where possible.
+pub fn init(plan: &InitPlan, make_authority: MakeAuthority<'_>) -> Result<InitOutcome> {
+    crate::init::init(plan, make_authority)
+}
+
+/// An open vault. Cheap to clone; all clones speak to one owner. Dropping the last one closes it.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    door: Arc<Door>,
+}
+
+/// Closes the house when the last one goes; the house's own threads hold the house alone.
+#[derive(Debug)]
+struct Door(Arc<House>);
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Which snapshot of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The newest one.
+    Latest,
+    /// This one.
+    Id(ObjectId),
+}
+
+/// A snapshot on its way in. Dropping it without `finish` leaves nothing visible. Blocking: not for tokio's threads.
+pub struct PutStream {
+    house: Arc<House>,
+    core: Arc<Core>,
+    put: Put,
+    taking: Taking,
+}
+
+/// A snapshot on its way out: ranges at will. Blocking: not for tokio's threads.
+pub struct SnapshotReader {
+    house: Arc<House>,
+    core: Arc<Core>,
+    get: Get,
+    info: SnapshotInfo,
+}
+
+impl Vault {
+    /// Opens the vault of a state folder: mounts what disks there are, by the rules of the coordinator, and
+    /// starts its threads. Succeeds read-only when too few disks are there to write. Takes no lock: the caller
+    /// holds the state's lock, two openings at once would harm the vault.
+    ///
+    /// `Absent` when there is no vault in the folder, `Corrupt` when its files are damaged or the disks show a vault
+    /// without a beginning.
+    pub fn open(state: &Path) -> Result<Self> {
+        House::open(StateFolder::new(state), Opening::Again).map(Self::of)
+    }
+
+    pub(crate) fn of(house: Arc<House>) -> Self {
+        Self { door: Arc::new(Door(house)) }
+    }
+
+    pub(crate) fn house(&self) -> &Arc<House> {
+        &self.door.0
+    }
+
+    /// The state of the box, each light derived from verified facts.
+    pub fn status(&self) -> Status {
+        self.house().status()
+    }
+
+    /// Disks in roster order, then those that show and were taken out of the vault.
+    pub fn disks(&self) -> Vec<DiskInfo> {
+        self.house().disks()
+    }
+
+    /// The geometry in force: that of new packs while all disks are there.
+    pub fn geometry(&self) -> Geometry {
+        self.house().geometry()
+    }
+
+    /// Replaces a disk, named by its number, the beginning of its id (6 digits or more) or its path, by the empty folder or mount
+    /// point `with`. The old disk, if it is still there, is not used any more. Waits until the new one is in use, or a
+    /// little longer than that should take. `Refused` when the vault could not go on without the old disk, or `with` is
+    /// not empty or not a disk of its own; `Full` when it is too small; `Absent` when there is no such disk.
+    ///
+    /// # Durability
+    /// On `Ok` every later opening knows the new disk and not the old one. When it fails half-way, the next opening finds
+    /// in the labels which of the two holds, and goes on from there.
+    pub fn disk_replace(&self, old: &str, with: &Path) -> Result<DiskInfo> {
+        self.house().disk_replace(old, with)
+    }
+
+    /// Adds the empty folder or mount point `path` as one disk more. Errors and durability as for
+    /// [`disk_replace`](Self::disk_replace).
+    pub fn disk_add(&self, path: &Path) -> Result<DiskInfo> {
+        self.house().disk_add(path)
+    }
+
+    /// Tells the box that one of its disks is at `path` now. `Refused` when it is not one of this vault's disks.
+    pub fn disk_find(&self, path: &Path) -> Result<DiskInfo> {
+        self.house().disk_find(path)
+    }
+
+    /// The identity keys, for TLS and receipts.
+    pub fn identity(&self) -> IdentityKeys {
+        self.house().identity()
+    }
+
+    /// The certificate of the box's authority, DER.
+    pub fn authority_der(&self) -> Vec<u8> {
+        self.house().authority_der()
+    }
+
+    /// The box's name.
+    pub fn name(&self) -> String {
+        self.house().name(&self.house().core())
+    }
+
+    /// Makes a client and its secret. `Refused` if the name is taken; a removed client's name may be used again, its
+    /// data is then the new one's.
+    ///
+    /// # Durability
+    /// The client is in the journal when this returns.
+    pub fn client_add(&self, name: &ClientName, quota_bytes: Option<u64>) -> Result<NewClient> {
+        self.house().client_add(name, quota_bytes)
+    }
+
+    /// Voids a client's secret; its data stays. `Absent` if there is none.
+    pub fn client_remove(&self, name: &ClientName) -> Result<()> {
+        self.house().client_remove(name)
+    }
+
+    /// All clients, removed ones included.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        self.house().clients()
+    }
+
+    /// Whether this secret opens this client's door. Constant time in the secret; same work for unknown names.
+    pub fn authenticate(&self, name: &str, secret: &str) -> Option<ClientName> {
+        self.house().authenticate(name, secret)
+    }
+
+    /// Names of one client's data sets that have a snapshot, sorted.
+    pub fn datasets(&self, client: &ClientName) -> Vec<DatasetName> {
+        self.house().core().with(|e| e.catalog().datasets_of(client))
+    }
+
+    /// Snapshots in order of receipt: of one data set (`Absent` if it has none), or of all.
+    pub fn snapshots(&self, dataset: Option<&DatasetRef>) -> Result<Vec<SnapshotInfo>> {
+        self.house().snapshots(dataset)
+    }
+
+    /// Begins a snapshot. `Refused` while read-only, `Full` when there is no room or quota for anything.
+    /// `size_hint` is the announced length, when there is one: refused early if it can never fit.
+    pub fn put(&self, dataset: &DatasetRef, size_hint: Option<u64>) -> Result<PutStream> {
+        let house = self.house().clone();
+        let core = house.open_for_work()?;
+        core.with(|e| e.writable())?;
+        house.expect_room(&core, &dataset.client, size_hint)?;
+        let taking = house.takings.begin(&dataset.client);
+        let room = house.takings.room(&core, &dataset.client);
+        let class = core.with(|e| e.catalog().policy(dataset).class);
+        let put = Put::begin(core.clone(), dataset.clone(), class, room)?;
+        Ok(PutStream { house, core, put, taking })
+    }
+
+    /// Opens a snapshot for reading. `Absent` if there is none.
+    pub fn read(&self, dataset: &DatasetRef, which: Which) -> Result<SnapshotReader> {
+        let house = self.house().clone();
+        let core = house.core();
+        let wanted = match which {
+            Which::Latest => core.with(|e| e.catalog().snapshots(dataset).last().copied()),
+            Which::Id(id) => core.with(|e| e.catalog().snapshots(dataset).contains(&id).then_some(id)),
+        };
+        let missing = || match which {
+            Which::Latest => Fault::absent(format!("there is no snapshot of {dataset}")),
+            Which::Id(id) => Fault::absent(format!("there is no snapshot {id} of {dataset}")),
+        };
+        let get = Get::open(core.clone(), &wanted.ok_or_else(|| house.perhaps_hidden(missing()))?)?;
+        let info = snapshot_info(get.object());
+        Ok(SnapshotReader { house, core, get, info })
+    }
+
+    /// When everything was looked at last, and what was found. With `deep`, a round is begun first: of labels, journals and
+    /// headers, and when it is true of every block as well. It goes on in the background.
+    pub fn scrub(&self, deep: Option<bool>) -> Result<ScrubInfo> {
+        self.house().scrub(deep)
+    }
+
+    /// Says how a data set is kept: the lock class of what it receives from now on, what stays after its lock. `None`
+    /// leaves that as it is; no lock that exists gets shorter or longer. `Absent` if there is no such client, `Refused` for
+    /// a lock of less than a day outside of a try-out.
+    ///
+    /// # Durability
+    /// On `Ok` it is in the journal.
+    pub fn dataset_set(
+        &self,
+        dataset: &DatasetRef,
+        class: Option<LockClass>,
+        keep: Option<KeepRules>,
+    ) -> Result<DatasetInfo> {
+        self.house().dataset_set(dataset, class, keep)
+    }
+
+    /// How data sets are kept, by name.
+    pub fn dataset_list(&self) -> Vec<DatasetInfo> {
+        self.house().dataset_list()
+    }
+
+    /// What a run of forgetting would do now, and why. Changes nothing.
+    pub fn forget_plan(&self) -> Result<PlanInfo> {
+        self.house().forget_plan()
+    }
+
+    /// One run of forgetting: frees what was condemned long enough ago, compacts, condemns what may go now. A plan that
+    /// would free more than a fifth of the vault needs its id in `approve`. `Refused` while the clock is in doubt, the vault
+    /// read-only, or the plan another one by now.
+    ///
+    /// # Durability
+    /// What the answer counts is in the journal.
+    pub fn forget_run(&self, approve: Option<&str>) -> Result<ForgotInfo> {
+        self.house().forget_run(approve)
+    }
+
+    /// The retention clock beside the system's.
+    pub fn clock_show(&self) -> ClockInfo {
+        self.house().clock_show()
+    }
+
+    /// The owner of the box says what time it is, ms since 1970. The retention clock leaps there, no further than the system's
+    /// clock; nothing expires for 72 hours of running time after. `Refused` when the two are more than a day apart.
+    ///
+    /// # Durability
+    /// On `Ok` the leap is in the journal.
+    pub fn clock_attest(&self, at_ms: u64) -> Result<ClockInfo> {
+        self.house().clock_attest(at_ms)
+    }
+
+    /// Deletes the index and builds it again in the background.
+    pub fn index_burn(&self) -> Result<()> {
+        self.house().burn_index()
+    }
+
+    /// Whether these recovery words open this vault. `Misuse` says which word is wrong where that can be told.
+    pub fn check_words(&self, words: &[String]) -> Result<()> {
+        self.house().check_words(words)
+    }
+
+    /// 24 words that would do as new recovery words. Nothing changes: show them to a person first.
+    pub fn draw_words(&self) -> Vec<String> {
+        self.house().draw_words()
+    }
+
+    /// Makes these the recovery words. Says which disks were away: theirs are replaced when they come back. `Misuse` for
+    /// words that cannot be. An error means that old and new words may both open some of the disks: try the same again.
+    ///
+    /// # Durability
+    /// The key slots on each disk in use and in the state folder are durable, sealed for these words.
+    pub fn renew_words(&self, words: &[String]) -> Result<Vec<u8>> {
+        self.house().renew_words(words)
+    }
+
+    /// Refuses new work, waits for what was begun (bounded), syncs, stops the threads.
+    pub fn close(&self) {
+        self.house().close();
+    }
+}
+
+impl PutStream {
+    /// Takes the next bytes. `Full` when a quota or the disks are full; the stream is then over.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.taking.take(&self.core, bytes.len() as u64)?;
+        self.house.rooms.check()?;
+        self.house.rooms.took(self.core.with(|e| e.geometry()), bytes.len() as u64);
+        self.put.write(bytes)
+    }
+
+    /// How many bytes were written so far; ends nothing.
+    pub fn progress(&self) -> u64 {
+        self.put.size()
+    }
+
+    /// Ends the snapshot and waits until it is safe.
+    ///
+    /// # Durability
+    /// On `Ok` the snapshot is `local-durable`: every pack is fsynced as k' + m' shards and the journal record is
+    /// on the disks that the coordinator's rules ask for.
+    pub fn finish(self) -> Result<ReceiptFacts> {
+        let Self { core, put, taking, .. } = self;
+        let Submitted { ticket, object } = put.submit()?;
+        let acked = core.wait(ticket)?;
+        drop(taking);
+        Ok(ReceiptFacts { snapshot: snapshot_info(&object), tolerates: acked.tolerates })
+    }
+}
+
+impl SnapshotReader {
+    /// What is read.
+    pub fn info(&self) -> &SnapshotInfo {
+        &self.info
+    }
+
+    /// Up to `max` bytes from `offset`; empty at and after the end. Every byte was verified. `Corrupt` or
+    /// `Absent` when too few good shards are left.
+    pub fn read_at(&mut self, offset: u64, max: usize) -> Result<Vec<u8>> {
+        match self.get.read_at(offset, max) {
+            Err(fault) => {
+                // The vault may have been mounted anew under this reader, because disks came back.
+                let now = self.house.core();
+                if Arc::ptr_eq(&now, &self.core) {
+                    return Err(fault);
+                }
+                self.get = Get::open(now.clone(), &self.info.id)?;
+                self.core = now;
+                self.get.read_at(offset, max)
+            }
+            good => good,
+        }
+    }
+}
+
+pub(crate) fn snapshot_info(object: &ObjectFact) -> SnapshotInfo {
+    SnapshotInfo {
+        dataset: object.dataset.clone(),
+        id: object.id,
+        size: object.size,
+        stored_bytes: object.stored_bytes,
+        received_ms: object.received_ms,
+        locked_until_ms: object.locked_until_ms,
+        class: object.class,
+        hash: format!("blake3:{}", object.hash),
+    }
+}

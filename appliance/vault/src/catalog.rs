@@ -1,0 +1,225 @@
+//! The catalogue: what the facts say is there. Made from a checkpoint and the records after it, in order.
+
+mod forgetting;
+
+use coffre_core::diskset::DiskSet;
+use coffre_core::fact::{Body, Born, ClientFact, DatasetFact, Fact, ObjectFact, PackFact};
+use coffre_core::ids::{ObjectId, PackId};
+use coffre_core::names::{ClientName, DatasetName, DatasetRef};
+use coffre_core::retention::ClockFact;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub use forgetting::{Policy, named_packs};
+
+/// Everything a vault keeps, as its facts say.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    born: Option<Born>,
+    clients: BTreeMap<ClientName, ClientFact>,
+    packs: HashMap<PackId, PackFact>,
+    moves: forgetting::Moves,
+    condemned: forgetting::Condemned,
+    clock: Option<ClockFact>,
+    policies: BTreeMap<DatasetRef, DatasetFact>,
+    objects: HashMap<ObjectId, Entry>,
+    /// Data sets with their snapshots in order of receipt.
+    datasets: BTreeMap<DatasetRef, Vec<ObjectId>>,
+    next_order: u64,
+    by_order: BTreeMap<u64, ObjectId>,
+    inline: BTreeSet<(u64, ObjectId)>,
+    inline_bytes: u64,
+    logical: BTreeMap<ClientName, u64>,
+    pack_bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    order: u64,
+    fact: ObjectFact,
+}
+
+impl Catalog {
+    /// Takes the next fact. Facts that say what is known already change nothing.
+    pub fn apply(&mut self, fact: Fact) {
+        match fact {
+            Fact::Born(born) => self.born = Some(born),
+            Fact::Client(client) => {
+                self.clients.insert(client.name.clone(), client);
+            }
+            Fact::PackAdded(pack) => {
+                self.pack_bytes += stored_len(&pack);
+                if let Some(old) = self.packs.insert(pack.id, pack) {
+                    self.pack_bytes -= stored_len(&old);
+                }
+            }
+            Fact::PackDropped { id, into } => {
+                if let Some(old) = self.packs.remove(&id) {
+                    self.pack_bytes -= stored_len(&old);
+                }
+                self.condemned.pack_ended(&id);
+                self.moves.ended(id, into);
+            }
+            Fact::Object(object) => self.add_object(object),
+            Fact::Folded { id, body } => {
+                if let Some(entry) = self.objects.get_mut(&id) {
+                    if let Body::Inline(bytes) = &entry.fact.body {
+                        self.inline_bytes -= bytes.len() as u64;
+                        self.inline.remove(&(entry.order, id));
+                    }
+                    entry.fact.body = body;
+                }
+            }
+            fact => self.apply_forgetting(fact),
+        }
+    }
+
+    fn add_object(&mut self, fact: ObjectFact) {
+        if self.objects.contains_key(&fact.id) {
+            return;
+        }
+        let order = self.next_order;
+        self.next_order += 1;
+        self.by_order.insert(order, fact.id);
+        if let Body::Inline(bytes) = &fact.body
+            && !bytes.is_empty()
+        {
+            self.inline.insert((order, fact.id));
+            self.inline_bytes += bytes.len() as u64;
+        }
+        *self.logical.entry(fact.dataset.client.clone()).or_default() += fact.size;
+        self.datasets.entry(fact.dataset.clone()).or_default().push(fact.id);
+        self.objects.insert(fact.id, Entry { order, fact });
+    }
+
+    /// The facts that make this state again, in an order that does, each made when it is asked for: all of them at once
+    /// would be the catalogue twice.
+    pub fn facts(&self) -> impl Iterator<Item = Fact> {
+        let objects = self.by_order.values().filter_map(|id| self.objects.get(id));
+        let mut packs: Vec<&PackFact> = self.packs.values().collect();
+        packs.sort_by_key(|p| p.id);
+        let (before, after) = self.forgetting_facts();
+        self.born
+            .iter()
+            .map(|b| Fact::Born(b.clone()))
+            .chain(self.clients.values().map(|c| Fact::Client(c.clone())))
+            .chain(before)
+            .chain(packs.into_iter().map(|p| Fact::PackAdded(p.clone())))
+            .chain(self.moves.sorted().into_iter().map(|(id, into)| Fact::PackDropped { id, into }))
+            .chain(objects.map(|e| Fact::Object(e.fact.clone())))
+            .chain(after)
+    }
+
+    /// How the vault began; `None` in a vault that has no fact yet.
+    pub fn born(&self) -> Option<&Born> {
+        self.born.as_ref()
+    }
+
+    /// A client, removed ones included.
+    pub fn client(&self, name: &ClientName) -> Option<&ClientFact> {
+        self.clients.get(name)
+    }
+
+    /// All clients, by name.
+    pub fn clients(&self) -> impl Iterator<Item = &ClientFact> {
+        self.clients.values()
+    }
+
+    /// Logical bytes a client keeps.
+    pub fn logical_bytes_of(&self, client: &ClientName) -> u64 {
+        self.logical.get(client).copied().unwrap_or(0)
+    }
+
+    /// Logical bytes of everybody.
+    pub fn logical_bytes(&self) -> u64 {
+        self.logical.values().sum()
+    }
+
+    /// Bytes that packs take on all disks together.
+    pub fn pack_bytes(&self) -> u64 {
+        self.pack_bytes
+    }
+
+    /// A live pack.
+    pub fn pack(&self, id: &PackId) -> Option<&PackFact> {
+        self.packs.get(id)
+    }
+
+    /// The live pack that now holds what pack `id` held.
+    pub fn current_pack(&self, id: &PackId) -> Option<&PackFact> {
+        self.packs.get(id).or_else(|| self.packs.get(&self.moves.heir(*id)))
+    }
+
+    /// All live packs.
+    pub fn packs(&self) -> impl Iterator<Item = &PackFact> {
+        self.packs.values()
+    }
+
+    /// How many live packs.
+    pub fn pack_count(&self) -> usize {
+        self.packs.len()
+    }
+
+    /// A snapshot.
+    pub fn object(&self, id: &ObjectId) -> Option<&ObjectFact> {
+        self.objects.get(id).map(|e| &e.fact)
+    }
+
+    /// A snapshot's place in the order of receipt.
+    pub fn order(&self, id: &ObjectId) -> Option<u64> {
+        self.objects.get(id).map(|e| e.order)
+    }
+
+    /// How many snapshots.
+    pub fn object_count(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Snapshots of a data set in order of receipt; empty when there is none.
+    pub fn snapshots(&self, dataset: &DatasetRef) -> &[ObjectId] {
+        self.datasets.get(dataset).map_or(&[], Vec::as_slice)
+    }
+
+    /// All data sets.
+    pub fn datasets(&self) -> impl Iterator<Item = &DatasetRef> {
+        self.datasets.keys()
+    }
+
+    /// Names of one client's data sets, sorted.
+    pub fn datasets_of(&self, client: &ClientName) -> Vec<DatasetName> {
+        self.datasets.keys().filter(|d| d.client == *client).map(|d| d.name.clone()).collect()
+    }
+
+    /// Objects that are still inline, oldest first.
+    pub fn inline_objects(&self) -> impl Iterator<Item = &ObjectFact> {
+        self.inline.iter().filter_map(|(_, id)| self.object(id))
+    }
+
+    /// Bytes that are still inline.
+    pub fn inline_bytes(&self) -> u64 {
+        self.inline_bytes
+    }
+
+    /// How many more disks may be lost, any ones, without losing a live pack, when `there` are there and the shards in
+    /// `missing` are not. `None` when there is no pack.
+    pub fn tolerance(&self, there: DiskSet, missing: &HashMap<PackId, DiskSet>) -> Option<i32> {
+        self.packs.values().map(|p| pack_tolerance(p, there, missing)).min()
+    }
+
+    /// How many live packs can miss fewer than `floor` more disks (0: cannot be read).
+    pub fn packs_below(&self, floor: i32, there: DiskSet, missing: &HashMap<PackId, DiskSet>) -> usize {
+        self.packs.values().filter(|p| pack_tolerance(p, there, missing) < floor).count()
+    }
+}
+
+/// Bytes a pack takes on all its disks: data and parity, headers and checksums aside.
+fn stored_len(pack: &PackFact) -> u64 {
+    let shard = coffre_core::shard::shard_len(pack.pack_len, pack.geometry.k());
+    shard * pack.geometry.width() as u64
+}
+
+/// How many more disks a pack can miss; negative when it cannot be read now.
+pub fn pack_tolerance(pack: &PackFact, there: DiskSet, missing: &HashMap<PackId, DiskSet>) -> i32 {
+    let lost = missing.get(&pack.id).copied().unwrap_or_default();
+    let good = pack.disks.iter().filter(|d| there.has(**d) && !lost.has(**d)).count();
+    good as i32 - pack.geometry.k() as i32
+}

@@ -1,0 +1,328 @@
+//! Making a vault: everything is checked before anything is written.
+//!
+//! Then labels and key slots on the disks, the state folder, and the first journal record through an ordinary mount.
+//!
+//! What decides whether the vault exists is one line of `box.json`, `born`: written last, after the first record was
+//! acknowledged. Until then what was begun is taken back when something fails, and refused when the power went.
+
+use crate::api::{IdentityKeys, InitOutcome, InitPlan, MakeAuthority};
+use crate::clock::{SystemClock, SystemEntropy};
+use crate::disk::{FsDisk, is_empty_dir, same_file_system};
+use crate::ports::{Clock, Disk, DiskError, Entropy};
+use crate::shell::{House, Opening};
+use crate::state::{BoxDisk, BoxFile, IDENTITY_FILE, KEYS_FILE, StateFolder};
+use crate::survey::read_label;
+use crate::{lane, layout};
+use coffre_core::fact::{Born, Fact};
+use coffre_core::fault::{Fault, Result};
+use coffre_core::geometry::{BadGeometry, Geometry, MAX_DISKS};
+use coffre_core::ids::{DiskId, VaultId};
+use coffre_core::keys::{KeyRing, RootKey};
+use coffre_core::label::Label;
+use coffre_core::roster::Roster;
+use coffre_core::slots::{new_identity, seal_root};
+use coffre_core::words::RecoveryWords;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest name of a box, in characters: it stands in certificates.
+const MAX_NAME_CHARS: usize = 40;
+
+/// What was checked and will be made.
+struct Checked {
+    state: PathBuf,
+    disks: Vec<PathBuf>,
+    geometry: Geometry,
+    name: String,
+    try_out: bool,
+    warnings: Vec<String>,
+}
+
+/// See [`crate::init`].
+pub(crate) fn init(plan: &InitPlan, make_authority: MakeAuthority<'_>) -> Result<InitOutcome> {
+    let checked = check(plan)?;
+    let state = StateFolder::new(&checked.state);
+    let state_made = state.make()?;
+    make(&checked, &state, make_authority).inspect_err(|_| undo(&checked, state_made))
+}
+
+fn check(plan: &InitPlan) -> Result<Checked> {
+    let count = plan.disks.len();
+    let chosen = Geometry::for_disks(count)
+        .ok_or_else(|| Fault::misuse(format!("a vault has 1 to {MAX_DISKS} disks, not {count}")))?;
+    let geometry = plan.geometry.unwrap_or(chosen);
+    if geometry.width() != count {
+        return Err(Fault::misuse(BadGeometry::Disks { geometry, disks: count }.to_string())
+            .next("give as many disks as K + M"));
+    }
+    let name = check_name(&plan.name)?;
+    let state = check_state(&plan.state)?;
+    let mut disks = Vec::new();
+    for path in &plan.disks {
+        disks.push(check_disk(path)?);
+    }
+    check_apart(&state, &disks)?;
+    let mut warnings = Vec::new();
+    if !plan.try_out {
+        check_file_systems(&state, &disks, &mut warnings)?;
+    }
+    if geometry.m() == 0 {
+        let (with, mend) = match count {
+            1 => ("one disk".to_owned(), "Add a second disk as soon as you can"),
+            _ => (
+                format!("the geometry {geometry}"),
+                "Choose a geometry with parity, or none at all, for real backups",
+            ),
+        };
+        warnings.push(format!(
+            "with {with} no disk may be lost: whatever is on a disk that fails is gone. {mend}"
+        ));
+    }
+    Ok(Checked { state, disks, geometry, name, try_out: plan.try_out, warnings })
+}
+
+fn check_name(name: &str) -> Result<String> {
+    let name = name.trim();
+    let fits =
+        !name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(char::is_control);
+    if fits {
+        Ok(name.to_owned())
+    } else {
+        Err(Fault::misuse(format!("a box's name has 1 to {MAX_NAME_CHARS} printable characters")))
+    }
+}
+
+/// The state folder's full path; it is missing or empty.
+pub(crate) fn check_state(path: &Path) -> Result<PathBuf> {
+    let full = canonical(path)?;
+    if full.exists() {
+        if !full.is_dir() {
+            return Err(Fault::misuse(format!("{} is not a folder", full.display()))
+                .next("name a folder for the state"));
+        }
+        if full.join(crate::state::BOX_FILE).exists() {
+            return Err(Fault::refused(format!("{} is the state folder of a vault already", full.display()))
+                .next("choose another state folder"));
+        }
+        let empty = is_empty_dir(&full).map_err(|e| at(&full, &e))?;
+        if !empty {
+            return Err(Fault::refused(format!("the state folder {} is not empty", full.display()))
+                .next("empty it yourself if nothing in it is needed, or choose another"));
+        }
+    }
+    Ok(full)
+}
+
+/// A disk folder's full path; it exists and is empty.
+pub(crate) fn check_disk(path: &Path) -> Result<PathBuf> {
+    let shown = path.display();
+    let full = match path.canonicalize() {
+        Ok(full) if full.is_dir() => full,
+        Ok(_) => return Err(Fault::misuse(format!("{shown} is not a folder")).next("name a folder")),
+        Err(e) => {
+            return Err(crate::state::trouble("cannot use the disk", path, &e)
+                .next("mount the disk, or make the folder"));
+        }
+    };
+    if full.to_str().is_none() {
+        return Err(Fault::misuse(format!("{shown} is not UTF-8")).next("rename the folder"));
+    }
+    let label = FsDisk::attach(&full).map_err(crate::survey::NotOurs::from).and_then(|d| read_label(&d));
+    if let Ok(label) = label {
+        return Err(Fault::refused(format!("{shown} already belongs to vault {}", label.vault))
+            .next("choose another disk; what is on this one would be lost"));
+    }
+    if !is_empty_dir(&full).map_err(|e| at(path, &e))? {
+        return Err(Fault::refused(format!("{shown} is not empty"))
+            .next("empty it yourself if nothing on it is needed, or choose another"));
+    }
+    Ok(full)
+}
+
+/// No two of these folders are the same or one inside the other.
+pub(crate) fn check_apart(state: &Path, disks: &[PathBuf]) -> Result<()> {
+    for (n, disk) in disks.iter().enumerate() {
+        let shown = disk.display();
+        if let Some(other) = disks[..n].iter().find(|other| overlap(disk, other)) {
+            return Err(if *other == *disk {
+                Fault::misuse(format!("the disk {shown} is named twice")).next("name each disk once")
+            } else {
+                Fault::misuse(format!("of {shown} and {} one is inside the other", other.display()))
+                    .next("name folders that are apart")
+            });
+        }
+        if overlap(disk, state) {
+            return Err(Fault::misuse(format!(
+                "of the disk {shown} and the state folder {} one is inside the other",
+                state.display()
+            ))
+            .next("the state belongs on the system medium, not on a disk of the vault"));
+        }
+    }
+    Ok(())
+}
+
+fn overlap(a: &Path, b: &Path) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
+fn check_file_systems(state: &Path, disks: &[PathBuf], warnings: &mut Vec<String>) -> Result<()> {
+    let same = |a: &Path, b: &Path| same_file_system(a, b).map_err(|e| at(a, &e));
+    // The state folder may be missing yet: what is above it is on the same file system.
+    let home = state.ancestors().find(|p| p.exists()).unwrap_or(state);
+    for (n, disk) in disks.iter().enumerate() {
+        for other in &disks[..n] {
+            if same(disk, other)? {
+                let pair = format!("{} and {}", other.display(), disk.display());
+                return Err(Fault::refused(format!("{pair} are on one file system: one failure takes both"))
+                    .next("name folders on different disks, mounted; or add --try-out to only try it out"));
+            }
+        }
+        if same(home, disk)? {
+            warnings.push(format!(
+                "the state folder is on the same file system as the disk {}: keep it on the system medium",
+                disk.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn make(of: &Checked, state: &StateFolder, make_authority: MakeAuthority<'_>) -> Result<InitOutcome> {
+    let (entropy, clock) = (SystemEntropy, SystemClock::default());
+    let root = RootKey::new(draw(&entropy));
+    let vault_id = VaultId(draw(&entropy));
+    let roster: Vec<DiskId> = of.disks.iter().map(|_| DiskId(draw(&entropy))).collect();
+    let words = RecoveryWords::from_entropy(draw(&entropy));
+    let identity = new_identity(draw(&entropy));
+    let keys = KeyRing::new(&root, vault_id);
+    let created_ms = clock.wall_ms();
+    let identity_keys =
+        IdentityKeys { authority_scalar: keys.authority_scalar(), receipt_seed: keys.receipt_seed() };
+    let authority_der = make_authority(&identity_keys, vault_id, &of.name, created_ms)?;
+    let recipients = [new_identity(*words.entropy()).recipient(), identity.recipient()];
+    let slots = seal_root(&root, vault_id, &recipients)?;
+    for (disk, path) in roster.iter().zip(&of.disks) {
+        let label = Label {
+            vault: vault_id,
+            disk: *disk,
+            roster: Roster::first(roster.clone(), of.geometry),
+            since: 0,
+            try_out: of.try_out,
+            created_ms,
+            generation: 1,
+            promised: 0,
+        };
+        write_disk(path, &slots, &label).map_err(|e| at(path, &e))?;
+    }
+    let places = roster.iter().zip(&of.disks).map(|(id, path)| BoxDisk { id: *id, path: path.clone() });
+    let mut kept = BoxFile::new(vault_id, &of.name, of.geometry, created_ms);
+    kept.try_out = of.try_out;
+    kept.authority_der = hex::encode(&authority_der);
+    kept.disks = places.collect();
+    state.write(IDENTITY_FILE, format!("{}\n", identity.to_text().as_str()).as_bytes())?;
+    state.write(KEYS_FILE, &slots)?;
+    state.write_box(&kept)?;
+    let born = Born { name: of.name.clone(), created_ms, authority_der: authority_der.clone().into() };
+    be_born(state, born)?;
+    kept.born = true;
+    state.write_box(&kept)?;
+    Ok(InitOutcome {
+        vault_id,
+        geometry: of.geometry,
+        recovery_words: words.words(),
+        authority_der,
+        warnings: of.warnings.clone(),
+    })
+}
+
+/// Key slots, folders, then the label: a disk that has a label has everything.
+pub(crate) fn write_disk(path: &Path, slots: &[u8], label: &Label) -> std::result::Result<(), DiskError> {
+    let disk = FsDisk::attach(path)?;
+    disk.create(layout::KEYS)?;
+    disk.write_at(layout::KEYS, 0, slots)?;
+    disk.sync(layout::KEYS)?;
+    disk.close(layout::KEYS);
+    lane::format(&disk, label)?;
+    disk.close(layout::LABEL);
+    Ok(())
+}
+
+/// The first mount and the first record.
+fn be_born(state: &StateFolder, born: Born) -> Result<()> {
+    let house = House::open(state.clone(), Opening::First)?;
+    let core = house.core();
+    let away = house.disks().into_iter().find_map(|disk| disk.reason.map(|why| (disk.path, why)));
+    let acked = match away {
+        Some((path, why)) => {
+            Err(Fault::transient(format!("{path}: {why}")).next("check that disk, then try again"))
+        }
+        None => core.wait(core.submit(vec![Fact::Born(born)], Vec::new())),
+    };
+    house.close();
+    acked.map(|_| ())
+}
+
+/// Takes back what was begun.
+fn undo(of: &Checked, state_made: bool) {
+    of.disks.iter().for_each(|disk| undo_disk(disk));
+    undo_state(&of.state, state_made);
+}
+
+/// Takes back what was begun on a disk. The folder was empty before, so everything of ours in it may go; the label first.
+pub(crate) fn undo_disk(disk: &Path) {
+    let remove = |path: PathBuf| {
+        // What is not there, or cannot be removed, stays for a person to see.
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    };
+    let names = [
+        layout::LABEL,
+        layout::KEYS,
+        layout::JOURNAL,
+        layout::CHECKPOINTS,
+        layout::SHARDS,
+        layout::QUARANTINE,
+    ];
+    names.iter().for_each(|name| remove(disk.join(name)));
+}
+
+/// Takes back what was begun in a state folder that was empty or missing before.
+pub(crate) fn undo_state(state: &Path, made: bool) {
+    use crate::state::{BOX_FILE, INDEX_DIR};
+    for name in [BOX_FILE, IDENTITY_FILE, KEYS_FILE, layout::WITNESS] {
+        let _ = fs::remove_file(state.join(name));
+        let _ = fs::remove_file(state.join(format!("{name}.new")));
+    }
+    let _ = fs::remove_dir_all(state.join(INDEX_DIR));
+    if made {
+        let _ = fs::remove_dir(state);
+    }
+}
+
+/// The full path, links resolved, of something that may not be there yet.
+fn canonical(path: &Path) -> Result<PathBuf> {
+    let whole = |e| crate::state::trouble("cannot use", path, &e);
+    let path = std::path::absolute(path).map_err(whole)?;
+    let there = path.ancestors().find(|p| p.exists()).unwrap_or(&path);
+    let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+    let full = there.canonicalize().map_err(whole)?;
+    Ok(if rest.as_os_str().is_empty() { full } else { full.join(rest) })
+}
+
+/// What a disk said, as a fault about its path.
+pub(crate) fn at(path: &Path, e: &DiskError) -> Fault {
+    let text = format!("{}: {e}", path.display());
+    match e {
+        DiskError::NotFound(_) | DiskError::Gone(_) => Fault::absent(text),
+        DiskError::Exists(_) => Fault::refused(text),
+        DiskError::Full(_) => Fault::full(text),
+        DiskError::Io { .. } => Fault::permanent(text),
+    }
+}
+
+/// Random bytes for keys and ids.
+pub(crate) fn draw<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
+    let mut out = [0; N];
+    entropy.fill(&mut out);
+    out
+}

@@ -1,0 +1,427 @@
+//! What a disk's lanes do: one job after the other, each a short walk of disk operations with its own durability.
+//!
+//! Two of a disk's lanes have jobs: the journal's and the one for bulk. Reading goes through a third one, without jobs. The
+//! same code runs on a thread per lane and in the simulator, where a power cut may strike at any operation.
+
+mod audit;
+
+pub use audit::Audit;
+
+use crate::ballast;
+use crate::inspect::{Damage, Wanted};
+use crate::layout;
+use crate::ports::{Disk, DiskError, DiskResult};
+use coffre_core::bytes::BLOCK;
+use coffre_core::coord::{Anchor, Spot};
+use coffre_core::flaw::{Flaw, Flaws};
+use coffre_core::ids::PackId;
+use coffre_core::label::Label;
+use coffre_core::scrub::Thing;
+use coffre_core::shard::{EncodedPack, Rebuilt};
+use std::sync::Arc;
+
+/// Something for a disk to do. Durable when it returns `Ok`, each of them.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Write the label into its slot.
+    Label(Label),
+    /// Put aside the journal from `keep` on, all of it when there is no `keep`; first the checkpoint `base`.
+    Prepare {
+        /// End of what it keeps.
+        keep: Option<Spot>,
+        /// The checkpoint to have first.
+        base: Option<(Anchor, Arc<Vec<u8>>)>,
+        /// Number for the names of what is put aside.
+        tag: u64,
+    },
+    /// Write journal records at their places.
+    Journal {
+        /// Runs of adjoining bytes.
+        pieces: Vec<(Spot, Vec<u8>)>,
+        /// Length of a segment file.
+        segment_len: u32,
+    },
+    /// Write a shard.
+    Shard {
+        /// The pack.
+        pack: Arc<EncodedPack>,
+        /// Which of its shards.
+        shard: usize,
+    },
+    /// Write a shard that was made again, prove it by reading it back, and only then put it in its place.
+    Heal {
+        /// The shard.
+        shard: Arc<Rebuilt>,
+        /// What it must be.
+        wanted: Arc<Wanted>,
+    },
+    /// Make durable what a shard's file shows, and read it from end to end.
+    Prove(Arc<Wanted>),
+    /// Remove a pack's shard; fine if there is none.
+    RemoveShard(PackId),
+    /// Write a checkpoint.
+    Checkpoint {
+        /// What it stands for.
+        anchor: Anchor,
+        /// Its file.
+        image: Arc<Vec<u8>>,
+    },
+    /// Forget journal segments and checkpoints before an anchor whose checkpoint this disk has.
+    Forget {
+        /// The anchor.
+        anchor: Anchor,
+    },
+    /// List the shards there are.
+    ListShards,
+    /// Compare label, journal and checkpoint with what they must be, and write right what is wrong.
+    Audit(Arc<Audit>),
+    /// Have ballast of this length, if there is room for it.
+    Ballast(u64),
+}
+
+/// Makes an empty disk one of a vault: its folders, so that none is ever made later, then its label.
+///
+/// # Durability
+/// Everything is durable on `Ok`.
+pub fn format(disk: &dyn Disk, label: &Label) -> DiskResult<()> {
+    for dir in [layout::JOURNAL, layout::CHECKPOINTS, layout::QUARANTINE, layout::SHARDS] {
+        disk.make_dir(dir)?;
+    }
+    for dir in layout::shard_dirs() {
+        disk.make_dir(&dir)?;
+    }
+    disk.sync_dir(layout::SHARDS)?;
+    disk.create(layout::LABEL)?;
+    let older = Label { generation: label.generation.saturating_sub(1), ..label.clone() };
+    for slot in [older, label.clone()] {
+        disk.write_at(layout::LABEL, slot.slot_offset(), &slot.encode())?;
+    }
+    disk.sync(layout::LABEL)?;
+    disk.sync_dir("")
+}
+
+/// What a job gives back.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// To [`Job::ListShards`].
+    pub shards: Vec<PackId>,
+    /// To [`Job::Heal`] and [`Job::Prove`]: what is wrong with the shard that is there now; `None` when it is proved.
+    pub damage: Option<Damage>,
+    /// To [`Job::Audit`]: what was wrong, and whether it is right now.
+    pub audited: Vec<(Thing, bool)>,
+    /// There was no room until the ballast was given up.
+    pub ballast_spent: bool,
+}
+
+impl Job {
+    /// Bytes it writes, roughly: large jobs may take longer.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Prepare { base: Some((_, image)), .. } | Self::Checkpoint { image, .. } => {
+                image.len() as u64
+            }
+            Self::Journal { pieces, .. } => pieces.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
+            Self::Shard { pack, shard } => pack.data(*shard).len() as u64,
+            // Written and read back, or read.
+            Self::Heal { shard, .. } => 2 * shard.header().file_len(),
+            Self::Prove(wanted) => wanted.file_len(),
+            Self::Audit(audit) => audit.bytes(),
+            Self::Ballast(len) => *len,
+            _ => 0,
+        }
+    }
+
+    /// Whether it goes to the journal's lane; the others go to the lane for bulk.
+    pub fn is_journal(&self) -> bool {
+        matches!(
+            self,
+            Self::Label(_)
+                | Self::Prepare { .. }
+                | Self::Journal { .. }
+                | Self::Forget { .. }
+                | Self::Audit(_)
+        )
+    }
+}
+
+/// Does `job` on `disk`. What must go on when the disk is full is done a second time without the ballast: each of these
+/// jobs may be done twice.
+pub fn execute(disk: &dyn Disk, job: &Job, flaws: Flaws) -> DiskResult<Done> {
+    match once(disk, job, flaws) {
+        Err(DiskError::Full(why)) if !matches!(job, Job::Shard { .. }) => match ballast::release(disk) {
+            Ok(true) => once(disk, job, flaws).map(|done| Done { ballast_spent: true, ..done }),
+            _ => Err(DiskError::Full(why)),
+        },
+        done => done,
+    }
+}
+
+fn once(disk: &dyn Disk, job: &Job, flaws: Flaws) -> DiskResult<Done> {
+    let hand = Hand { disk, flaws };
+    match job {
+        Job::Label(label) => hand.label(label)?,
+        Job::Prepare { keep, base, tag } => hand.prepare(*keep, base.as_ref(), *tag)?,
+        Job::Journal { pieces, segment_len } => hand.journal(pieces, *segment_len)?,
+        Job::Shard { pack, shard } => hand.shard(pack, *shard)?,
+        Job::Heal { shard, wanted } => return hand.heal(shard, wanted),
+        Job::Prove(wanted) => return hand.prove(wanted),
+        Job::RemoveShard(pack) => hand.remove_shard(*pack)?,
+        Job::Checkpoint { anchor, image } => hand.checkpoint(*anchor, image)?,
+        Job::Forget { anchor } => hand.forget(*anchor)?,
+        Job::ListShards => return hand.list_shards(),
+        Job::Audit(audit) => return hand.audit(audit),
+        Job::Ballast(len) => ballast::load(disk, *len)?,
+    }
+    Ok(Done::default())
+}
+
+struct Hand<'a> {
+    disk: &'a dyn Disk,
+    flaws: Flaws,
+}
+
+impl Hand<'_> {
+    /// After a failed sync nothing that was written counts, and the next attempt goes through a new handle.
+    fn sync(&self, path: &str) -> DiskResult<()> {
+        let mut done = self.disk.sync(path);
+        if done.is_err() && self.flaws.has(Flaw::RetrySync) {
+            done = self.disk.sync(path);
+        }
+        if done.is_err() {
+            self.disk.close(path);
+        }
+        done
+    }
+
+    fn sync_dir(&self, path: &str) -> DiskResult<()> {
+        if self.flaws.has(Flaw::SkipDirSync) { Ok(()) } else { self.disk.sync_dir(path) }
+    }
+
+    fn label(&self, label: &Label) -> DiskResult<()> {
+        self.disk.open_rw(layout::LABEL)?;
+        self.disk.write_at(layout::LABEL, label.slot_offset(), &label.encode())?;
+        self.sync(layout::LABEL)
+    }
+
+    /// Writes a new file whole. A file of that name from an attempt that was cut off is replaced.
+    fn new_file(&self, dir: &str, path: &str, parts: &[&[u8]]) -> DiskResult<()> {
+        self.write_whole(path, parts)?;
+        self.sync_dir(dir)
+    }
+
+    /// The same; its name is not durable yet.
+    fn write_whole(&self, path: &str, parts: &[&[u8]]) -> DiskResult<()> {
+        match self.disk.create(path) {
+            Err(DiskError::Exists(_)) => {
+                self.disk.remove(path)?;
+                self.disk.create(path)?;
+            }
+            other => other?,
+        }
+        let mut offset = 0;
+        for part in parts {
+            self.disk.write_at(path, offset, part)?;
+            offset += part.len() as u64;
+        }
+        self.sync(path)?;
+        self.disk.close(path);
+        Ok(())
+    }
+
+    fn segments(&self) -> DiskResult<Vec<u32>> {
+        match self.disk.list(layout::JOURNAL) {
+            Ok(names) => Ok(names.iter().filter_map(|n| layout::segment_number(n)).collect()),
+            Err(DiskError::NotFound(_)) => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn prepare(&self, keep: Option<Spot>, base: Option<&(Anchor, Arc<Vec<u8>>)>, tag: u64) -> DiskResult<()> {
+        if let Some((anchor, image)) = base {
+            self.checkpoint(*anchor, image)?;
+        }
+        for n in self.segments()? {
+            match keep {
+                Some(keep) if n < keep.segment => {}
+                Some(keep) if n == keep.segment => self.put_tail_aside(n, keep.offset, tag)?,
+                _ => self.put_segment_aside(n, tag)?,
+            }
+        }
+        self.settle_kept(keep)
+    }
+
+    /// What is kept may have been read from a cache: a daemon that was killed leaves records written and not synced.
+    /// From here on they count, so they are made durable first.
+    fn settle_kept(&self, keep: Option<Spot>) -> DiskResult<()> {
+        let kept = self.segments()?.into_iter().filter(|n| keep.is_some_and(|k| *n <= k.segment));
+        let checkpoints = match self.disk.list(layout::CHECKPOINTS) {
+            Ok(names) => names.iter().filter_map(|n| layout::checkpoint_seq(n)).collect(),
+            Err(DiskError::NotFound(_)) => Vec::new(),
+            Err(e) => return Err(e),
+        };
+        let paths = kept.map(layout::segment).chain(checkpoints.into_iter().map(layout::checkpoint));
+        for path in paths {
+            self.disk.open_rw(&path)?;
+            self.sync(&path)?;
+            self.disk.close(&path);
+        }
+        self.sync_dir(layout::JOURNAL)?;
+        self.sync_dir(layout::CHECKPOINTS)
+    }
+
+    fn put_segment_aside(&self, n: u32, tag: u64) -> DiskResult<()> {
+        let path = layout::segment(n);
+        self.disk.close(&path);
+        self.disk.rename(&path, &format!("{}/{tag:016x}-{n:08x}.seg", layout::QUARANTINE))?;
+        self.sync_dir(layout::QUARANTINE)?;
+        self.sync_dir(layout::JOURNAL)
+    }
+
+    /// Copies what stands behind `offset` into the quarantine, then makes it zeros.
+    fn put_tail_aside(&self, n: u32, offset: u32, tag: u64) -> DiskResult<()> {
+        let path = layout::segment(n);
+        let len = self.disk.len(&path)?;
+        let rest = len.saturating_sub(u64::from(offset)) as usize;
+        let tail = self.disk.read_at(&path, u64::from(offset), rest)?;
+        let used = tail.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+        if used == 0 {
+            return Ok(());
+        }
+        let aside = format!("{}/{tag:016x}-{n:08x}-{offset:08x}.tail", layout::QUARANTINE);
+        self.new_file(layout::QUARANTINE, &aside, &[&tail[..used]])?;
+        self.disk.close(&path);
+        self.disk.open_rw(&path)?;
+        self.disk.write_at(&path, u64::from(offset), &vec![0; coffre_core::bytes::blocks(used).min(rest)])?;
+        self.sync(&path)
+    }
+
+    fn journal(&self, pieces: &[(Spot, Vec<u8>)], segment_len: u32) -> DiskResult<()> {
+        for (spot, bytes) in pieces {
+            let path = layout::segment(spot.segment);
+            match self.disk.open_rw(&path) {
+                Err(DiskError::NotFound(_)) => self.new_segment(&path, segment_len)?,
+                other => other?,
+            }
+            self.disk.write_at(&path, u64::from(spot.offset), bytes)?;
+            if !self.flaws.has(Flaw::SkipJournalSync) {
+                self.sync(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A segment is zeroed before its name exists for good, so that an append never changes its extents.
+    fn new_segment(&self, path: &str, segment_len: u32) -> DiskResult<()> {
+        let made = self.zeroed_segment(path, segment_len);
+        if made.is_err() {
+            // Half a segment whose name is not durable must not be taken for a whole one by a second attempt.
+            self.disk.close(path);
+            match self.disk.remove(path) {
+                Ok(()) | Err(DiskError::NotFound(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        made
+    }
+
+    fn zeroed_segment(&self, path: &str, segment_len: u32) -> DiskResult<()> {
+        self.disk.create(path)?;
+        let zeros = vec![0; (segment_len as usize).min(256 * BLOCK)];
+        for at in (0..segment_len as usize).step_by(zeros.len()) {
+            let len = zeros.len().min(segment_len as usize - at);
+            self.disk.write_at(path, at as u64, &zeros[..len])?;
+        }
+        self.sync(path)?;
+        self.sync_dir(layout::JOURNAL)
+    }
+
+    fn shard(&self, pack: &EncodedPack, shard: usize) -> DiskResult<()> {
+        let dir = layout::shard_dir(pack.id());
+        self.new_file(&dir, &layout::shard(pack.id()), &pack.parts(shard))
+    }
+
+    /// A shard that stands under its own name counts when the box comes up: so it comes there whole and proved, by
+    /// a rename. A bad one that was there stays until then; readers still use what is good in it.
+    fn heal(&self, shard: &Rebuilt, wanted: &Wanted) -> DiskResult<Done> {
+        let pack = shard.header().pack;
+        let (dir, new, path) = (layout::shard_dir(pack), layout::shard_new(pack), layout::shard(pack));
+        if self.flaws.has(Flaw::HealOverPlace) {
+            self.new_file(&dir, &path, &[shard.bytes()])?;
+            return Ok(Done { damage: wanted.inspect(self.disk, &path)?, ..Done::default() });
+        }
+        if let Err(e) = self.write_whole(&new, &[shard.bytes()]) {
+            self.disk.close(&new);
+            return Err(e);
+        }
+        let proof = !self.flaws.has(Flaw::HealWithoutProof);
+        if proof && let Some(damage) = wanted.inspect(self.disk, &new)? {
+            self.disk.remove(&new)?;
+            return Ok(Done { damage: Some(damage), ..Done::default() });
+        }
+        self.disk.rename(&new, &path)?;
+        self.sync_dir(&dir)?;
+        Ok(Done::default())
+    }
+
+    /// What is read may stand in a cache only, left by a daemon that was killed: it is made durable before it counts.
+    fn prove(&self, wanted: &Wanted) -> DiskResult<Done> {
+        let path = layout::shard(wanted.pack());
+        match self.disk.open_rw(&path) {
+            Err(DiskError::NotFound(_)) => {
+                return Ok(Done { damage: Some(Damage::ABSENT), ..Done::default() });
+            }
+            other => other?,
+        }
+        self.sync(&path)?;
+        self.disk.close(&path);
+        self.sync_dir(&layout::shard_dir(wanted.pack()))?;
+        Ok(Done { damage: wanted.inspect(self.disk, &path)?, ..Done::default() })
+    }
+
+    fn remove_shard(&self, pack: PackId) -> DiskResult<()> {
+        match self.disk.remove(&layout::shard(pack)) {
+            Err(DiskError::NotFound(_)) => Ok(()),
+            Ok(()) => self.sync_dir(&layout::shard_dir(pack)),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn checkpoint(&self, anchor: Anchor, image: &[u8]) -> DiskResult<()> {
+        self.new_file(layout::CHECKPOINTS, &layout::checkpoint(anchor.seq), &[image])
+    }
+
+    fn forget(&self, anchor: Anchor) -> DiskResult<()> {
+        for n in self.segments()?.into_iter().filter(|n| *n < anchor.end.segment) {
+            let path = layout::segment(n);
+            self.disk.close(&path);
+            self.disk.remove(&path)?;
+        }
+        self.sync_dir(layout::JOURNAL)?;
+        let names = match self.disk.list(layout::CHECKPOINTS) {
+            Err(DiskError::NotFound(_)) => return Ok(()),
+            other => other?,
+        };
+        for seq in names.iter().filter_map(|n| layout::checkpoint_seq(n)).filter(|s| *s < anchor.seq) {
+            self.disk.remove(&layout::checkpoint(seq))?;
+        }
+        self.sync_dir(layout::CHECKPOINTS)
+    }
+
+    fn list_shards(&self) -> DiskResult<Done> {
+        let dirs = match self.disk.list(layout::SHARDS) {
+            Ok(dirs) => dirs,
+            Err(DiskError::NotFound(_)) => Vec::new(),
+            Err(e) => return Err(e),
+        };
+        let mut shards = Vec::new();
+        for dir in dirs {
+            let names = self.disk.list(&format!("{}/{dir}", layout::SHARDS))?;
+            shards.extend(names.iter().filter_map(|n| layout::shard_pack(n)));
+            // Healing that was cut off; this lane is the only one that heals.
+            for pack in names.iter().filter_map(|n| layout::shard_new_pack(n)) {
+                self.disk.remove(&layout::shard_new(pack))?;
+            }
+        }
+        Ok(Done { shards, ..Done::default() })
+    }
+}

@@ -1,0 +1,104 @@
+//! The light scrub of a disk's label, journal and checkpoint: compared with what they must be, and written right.
+//!
+//! It goes through the journal's lane, so that nothing is compared while it is being written. A record found wrong is
+//! written over its own blocks from the copy in memory: it was no good before, so a torn write takes nothing from what
+//! rests on the other disks.
+
+use super::Hand;
+use crate::lane::Done;
+use crate::layout;
+use crate::ports::{DiskError, DiskResult};
+use coffre_core::buffer::Buffer;
+use coffre_core::coord::{Anchor, Spot};
+use coffre_core::label::{LABEL_LEN, Label};
+use coffre_core::scrub::Thing;
+use std::io;
+use std::sync::Arc;
+
+/// What a disk must have.
+#[derive(Clone, Debug, Default)]
+pub struct Audit {
+    /// Its label.
+    pub label: Option<Label>,
+    /// Records that it has confirmed: number, place, bytes with their padding.
+    pub records: Vec<(u64, Spot, Arc<[u8]>)>,
+    /// The newest checkpoint, if this disk has it.
+    pub checkpoint: Option<(Anchor, Arc<Vec<u8>>)>,
+}
+
+impl Audit {
+    pub(super) fn bytes(&self) -> u64 {
+        let image = self.checkpoint.as_ref().map_or(0, |(_, image)| image.len());
+        (self.records.iter().map(|(_, _, bytes)| bytes.len()).sum::<usize>() + image) as u64
+    }
+}
+
+impl Hand<'_> {
+    pub(super) fn audit(&self, audit: &Audit) -> DiskResult<Done> {
+        let mut audited = Vec::new();
+        if let Some(label) = &audit.label
+            && !self.label_is_right(label)?
+        {
+            self.write_label_anew(label)?;
+            audited.push((Thing::Label, self.label_is_right(label)?));
+        }
+        for (seq, spot, bytes) in &audit.records {
+            let path = layout::segment(spot.segment);
+            if !self.shows(&path, u64::from(spot.offset), bytes)? {
+                self.disk.open_rw(&path)?;
+                self.disk.write_at(&path, u64::from(spot.offset), bytes)?;
+                self.sync(&path)?;
+                audited.push((Thing::Record(*seq), self.shows(&path, u64::from(spot.offset), bytes)?));
+            }
+        }
+        if let Some((anchor, image)) = &audit.checkpoint {
+            let path = layout::checkpoint(anchor.seq);
+            match self.disk.len(&path) {
+                // Not every disk has every checkpoint.
+                Err(DiskError::NotFound(_)) => {}
+                Ok(len) if len == image.len() as u64 && self.shows(&path, 0, image)? => {}
+                Err(e @ DiskError::Gone(_)) => return Err(e),
+                _ => {
+                    self.checkpoint(*anchor, image)?;
+                    audited.push((Thing::Checkpoint(anchor.seq), self.shows(&path, 0, image)?));
+                }
+            }
+        }
+        Ok(Done { audited, ..Done::default() })
+    }
+
+    /// Whether a file has these bytes there. A medium that fails has not.
+    fn shows(&self, path: &str, offset: u64, bytes: &[u8]) -> DiskResult<bool> {
+        let mut there = Buffer::new();
+        match self.disk.read_medium(path, offset, bytes.len(), &mut there) {
+            Ok(()) => Ok(*there == *bytes),
+            Err(DiskError::NotFound(_)) => Ok(false),
+            Err(DiskError::Io { source, .. }) if source.kind() != io::ErrorKind::TimedOut => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The slot of this generation has this label, and the other one some label.
+    fn label_is_right(&self, label: &Label) -> DiskResult<bool> {
+        let (at, slot) = (label.slot_offset() as usize, label.encode());
+        if !self.shows(layout::LABEL, at as u64, &slot)? {
+            return Ok(false);
+        }
+        let mut file = vec![0; LABEL_LEN];
+        let mut there = Buffer::new();
+        match self.disk.read_medium(layout::LABEL, 0, LABEL_LEN, &mut there) {
+            Ok(()) if there.len() == LABEL_LEN => file.copy_from_slice(&there),
+            Err(e @ DiskError::Gone(_)) => return Err(e),
+            _ => {}
+        }
+        file[at..at + slot.len()].fill(0);
+        Ok(Label::decode(&file).is_ok())
+    }
+
+    /// First the slot that holds, then the other one with the generation before.
+    fn write_label_anew(&self, label: &Label) -> DiskResult<()> {
+        self.label(label)?;
+        let older = Label { generation: label.generation.saturating_sub(1), ..label.clone() };
+        self.label(&older)
+    }
+}

@@ -1,0 +1,272 @@
+//! A snapshot on its way in: cut into chunks, deduplicated, compressed, sealed into packs, then one fact.
+//!
+//! Memory per stream: one chunk being cut (twice the largest chunk at most), its compressed form, and the list of
+//! chunks so far; the packs are shared by all streams. Small objects never leave the first buffer and ride inline.
+
+use crate::core::Core;
+use crate::engine::{Hold, Ticket};
+use coffre_core::chunk::Chunker;
+use coffre_core::class::LockClass;
+use coffre_core::fact::{Body, Fact, ObjectFact};
+use coffre_core::fault::{Fault, Result};
+use coffre_core::flaw::Flaw;
+use coffre_core::ids::{ChunkId, ContentHash, ObjectId, PackId};
+use coffre_core::keys::DomainKey;
+use coffre_core::manifest::{ChunkRef, Manifest};
+use coffre_core::names::DatasetRef;
+use coffre_core::squeeze::{Squeezer, squeeze};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// See the module. Dropping it leaves nothing visible.
+pub struct Put {
+    core: Arc<Core>,
+    dataset: DatasetRef,
+    class: LockClass,
+    hasher: blake3::Hasher,
+    size: u64,
+    room: u64,
+    /// The beginning, until it is too long to ride inline.
+    head: Option<Vec<u8>>,
+    chunker: Option<Chunker>,
+    store: Store,
+}
+
+/// What a finished snapshot waits for, and what its fact will say.
+pub struct Submitted {
+    /// Answered when it is safe.
+    pub ticket: Ticket,
+    /// The fact, without its body.
+    pub object: ObjectFact,
+}
+
+impl Put {
+    /// Begins. `room` is how many bytes may still be taken under the client's quota.
+    pub fn begin(core: Arc<Core>, dataset: DatasetRef, class: LockClass, room: u64) -> Result<Self> {
+        core.with(|e| e.writable())?;
+        let domain = core.keys.domain(&dataset.client);
+        let seed = core.keys.gear_seed(&dataset.client);
+        let chunker = Chunker::new(core.limits.chunks, Some(&seed));
+        let store = Store::new(core.clone(), class, domain)?;
+        core.streams.fetch_add(1, Ordering::Relaxed);
+        Ok(Self {
+            core,
+            dataset,
+            class,
+            hasher: blake3::Hasher::new(),
+            size: 0,
+            room,
+            head: Some(Vec::new()),
+            chunker: Some(chunker),
+            store,
+        })
+    }
+
+    /// Takes the next bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let len = bytes.len() as u64;
+        if len > self.room - self.size.min(self.room) {
+            return Err(Fault::full(format!("the quota of {} is used up", self.dataset.client))
+                .next("ask for a larger quota"));
+        }
+        if self.core.with(|e| e.full()) {
+            return Err(Fault::full("the disks are full").next("free space or add larger disks"));
+        }
+        self.size += len;
+        self.hasher.update(bytes);
+        match self.head.take() {
+            Some(mut head) if head.len() + bytes.len() <= self.core.limits.inline_max => {
+                head.extend_from_slice(bytes);
+                self.head = Some(head);
+                Ok(())
+            }
+            Some(head) => {
+                self.cut(&head)?;
+                self.cut(bytes)
+            }
+            None => self.cut(bytes),
+        }
+    }
+
+    /// Bytes taken so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Ends the snapshot: what is left is cut and sealed, and its fact handed in.
+    pub fn submit(mut self) -> Result<Submitted> {
+        let body = match self.head.take() {
+            Some(head) => {
+                self.store.stored = head.len() as u64;
+                Body::Inline(head.into())
+            }
+            None => self.body_in_packs()?,
+        };
+        let wall_ms = self.core.clock.wall_ms();
+        let object = ObjectFact {
+            id: ObjectId(self.core.random()),
+            dataset: self.dataset.clone(),
+            size: self.size,
+            stored_bytes: self.store.stored,
+            received_ms: wall_ms,
+            locked_until_ms: self.core.locked_until_ms(self.class),
+            class: self.class,
+            hash: ContentHash(*self.hasher.finalize().as_bytes()),
+            body,
+        };
+        let needs: Vec<PackId> = self.store.packs.clone();
+        self.core.want_sealed(self.class, &needs)?;
+        let ticket = self.core.submit(vec![Fact::Object(object.clone())], needs);
+        Ok(Submitted { ticket, object })
+    }
+
+    fn cut(&mut self, bytes: &[u8]) -> Result<()> {
+        let store = &mut self.store;
+        match self.chunker.as_mut() {
+            Some(chunker) => chunker.push(bytes, &mut |chunk| store.add(chunk)),
+            None => Ok(()),
+        }
+    }
+
+    fn body_in_packs(&mut self) -> Result<Body> {
+        if let Some(chunker) = self.chunker.take() {
+            let store = &mut self.store;
+            chunker.finish(&mut |chunk| store.add(chunk))?;
+        }
+        let manifest = self.store.take_manifest()?.encode();
+        if manifest.len() <= self.core.limits.manifest_inline {
+            return Ok(Body::Chunks(manifest.into()));
+        }
+        for piece in manifest.chunks(self.core.limits.chunks.max()) {
+            self.store.add(piece)?;
+        }
+        Ok(Body::Deep(self.store.take_manifest()?.encode().into()))
+    }
+}
+
+impl Drop for Put {
+    fn drop(&mut self) {
+        self.core.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Puts chunks where they belong and remembers where that is.
+pub(crate) struct Store {
+    core: Arc<Core>,
+    class: LockClass,
+    /// Keeps what it names from being forgotten until its fact is handed in.
+    hold: Hold,
+    domain: DomainKey,
+    squeezer: Squeezer,
+    packs: Vec<PackId>,
+    numbers: HashMap<PackId, u32>,
+    chunks: Vec<ChunkRef>,
+    /// Older packs that this stream shares chunks with, looked at once.
+    looked: HashSet<PackId>,
+    /// Bytes that were new.
+    stored: u64,
+}
+
+impl Store {
+    pub fn new(core: Arc<Core>, class: LockClass, domain: DomainKey) -> Result<Self> {
+        let squeezer = Squeezer::new()?;
+        Ok(Self {
+            hold: core.with(|e| e.open_hold()),
+            core,
+            class,
+            domain,
+            squeezer,
+            packs: Vec::new(),
+            numbers: HashMap::new(),
+            chunks: Vec::new(),
+            looked: HashSet::new(),
+            stored: 0,
+        })
+    }
+
+    fn add(&mut self, plain: &[u8]) -> Result<()> {
+        let id = self.domain.chunk_id(plain);
+        let known = self.core.find_chunk(self.hold, self.class, &id, plain.len(), &mut self.looked);
+        let (pack, position) = match known {
+            Some(known) => known,
+            None => {
+                let squeezed = squeeze(plain, &mut self.squeezer);
+                let (pack, position, len) = self.core.add_blob(self.class, id, &squeezed)?;
+                self.stored += len;
+                (pack, position)
+            }
+        };
+        let next = self.packs.len() as u32;
+        let number = *self.numbers.entry(pack).or_insert(next);
+        if number == next {
+            self.core.with(|e| e.hold(self.hold, pack));
+            self.packs.push(pack);
+        }
+        self.chunks.push(ChunkRef { id, len: plain.len() as u32, pack: number, position });
+        Ok(())
+    }
+
+    /// The list of the chunks since the last call. The packs stay: all of them are needed.
+    fn take_manifest(&mut self) -> Result<Manifest> {
+        Manifest::new(self.packs.clone(), std::mem::take(&mut self.chunks))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.core.with(|e| e.let_go(self.hold));
+    }
+}
+
+impl Core {
+    /// Where a chunk of this id and length already is, in a pack that is locked at least as long as `class`: in the open
+    /// pack, in a pack on its way, or where the index hints and the pack's own table of contents confirms. The shards of such
+    /// a pack are looked at once per stream (`looked`): an acknowledgement rests on them as on new ones. The pack is then
+    /// held; one that is condemned is no answer.
+    pub(crate) fn find_chunk(
+        &self,
+        hold: Hold,
+        class: LockClass,
+        id: &ChunkId,
+        len: usize,
+        looked: &mut HashSet<PackId>,
+    ) -> Option<(PackId, u32)> {
+        if let Some(found) = self.chunk_in_open(class, id) {
+            return Some(found);
+        }
+        if let Some(found) = self.with(|e| e.share_in_flight(hold, class, id)) {
+            return Some(found);
+        }
+        let hint = match self.index.chunk(id) {
+            Ok(hint) => hint?,
+            Err(_) => {
+                self.doubt_index();
+                return None;
+            }
+        };
+        if self.flaws.has(Flaw::TrustIndexHit) {
+            return Some((hint.pack, hint.position));
+        }
+        // A hint to a pack that is no more is old, not a lie.
+        let pack = self.with(|e| e.catalog().pack(&hint.pack).cloned())?;
+        if looked.insert(pack.id) {
+            self.look_at(&pack);
+        }
+        // What cannot be read now is no copy: this may be the moment when the data can be saved.
+        if !pack.class.covers(class) || !self.with(|e| e.readable(&pack)) {
+            return None;
+        }
+        let entries = self.toc(&pack).ok()?;
+        match entries.get(hint.position as usize) {
+            Some(e) if e.chunk == *id && e.plain_len as usize == len => {
+                let shared = self.with(|e| e.share(hold, &hint.pack));
+                shared.then_some((hint.pack, hint.position))
+            }
+            _ => {
+                self.doubt_index();
+                None
+            }
+        }
+    }
+}

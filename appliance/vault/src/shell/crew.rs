@@ -1,0 +1,226 @@
+//! The hands of a mounted engine: per disk three lanes, a thread for the witness, one for the index, a few that encode.
+//!
+//! `carry` only puts effects into queues, in the engine's order; the threads take them from there and tell the core what
+//! came of it. A crew belongs to one mount: a new mount gets a new crew.
+
+use super::answers::Answers;
+use super::disk::DiskLanes;
+use super::queue::Queue;
+use crate::core::{Core, Hands, Visit};
+use crate::disk::FsDisk;
+use crate::engine::{Acked, Effect, EncodeOrder, Event, JobId, Ticket};
+use crate::lane::{self, Job};
+use crate::layout;
+use crate::ports::{Disk, DiskError, DiskResult};
+use coffre_core::fault::{Fault, Result};
+use coffre_core::flaw::Flaws;
+use coffre_core::ids::{ChunkId, DiskNo, ObjectId, PackId};
+use coffre_core::names::DatasetRef;
+use coffre_core::witness::Witness;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// How long a commit waits for its acknowledgement. While the vault is hopeless the engine answers by itself, so this
+/// is only reached when something is wrong with the box.
+const ACK_CEILING_MS: u64 = 120_000;
+/// Threads that read from one disk.
+const READERS: usize = 2;
+/// Threads that encode packs.
+const ENCODERS: usize = 2;
+
+/// What the engine and the threads share.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    pub(super) lanes: Vec<DiskLanes>,
+    witness: Queue<Witness>,
+    encode: Queue<Box<EncodeOrder>>,
+    index: Queue<Lesson>,
+    answers: Answers,
+    hang_ms: u64,
+    stopping: AtomicBool,
+}
+
+/// Something for the index to know.
+#[derive(Debug)]
+enum Lesson {
+    Learn(PackId, Vec<ChunkId>),
+    Forget(PackId),
+    Note(DatasetRef, u64, ObjectId),
+}
+
+/// What one thread of the crew does until its queue is closed.
+type Work = Box<dyn FnOnce(&Crew, &Core) + Send>;
+
+/// The crew as the core sees it.
+#[derive(Debug)]
+pub(crate) struct CrewHands(pub Arc<Crew>);
+
+impl Crew {
+    /// A crew for `disks` disks, nobody at work yet.
+    pub fn new(disks: usize, hang_ms: u64) -> Arc<Self> {
+        Arc::new(Self {
+            lanes: (0..disks).map(|_| DiskLanes::default()).collect(),
+            witness: Queue::default(),
+            encode: Queue::default(),
+            index: Queue::default(),
+            answers: Answers::default(),
+            hang_ms,
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Starts the threads. `state` is the folder the witness is kept in.
+    pub fn start(self: &Arc<Self>, core: &Arc<Core>, state: &Path) -> Result<Vec<JoinHandle<()>>> {
+        let mut threads = Vec::new();
+        let mut spawn = |name: String, work: Work| {
+            let (crew, core) = (self.clone(), core.clone());
+            let spawned = Builder::new().name(name).spawn(move || work(&crew, &core));
+            spawned
+                .map(|thread| threads.push(thread))
+                .map_err(|e| Fault::permanent(format!("cannot start a thread: {e}")))
+        };
+        for disk in (0..self.lanes.len() as u8).map(DiskNo) {
+            spawn(format!("journal-{disk}"), Box::new(move |crew, core| crew.serve_jobs(core, disk, true)))?;
+            spawn(format!("bulk-{disk}"), Box::new(move |crew, core| crew.serve_jobs(core, disk, false)))?;
+            for _ in 0..READERS {
+                spawn(format!("read-{disk}"), Box::new(move |crew, _| crew.lanes[disk.ix()].serve_asks()))?;
+            }
+        }
+        for n in 0..ENCODERS {
+            spawn(format!("encode-{n}"), Box::new(|crew, core| crew.encode.serve(|o| encode(core, *o))))?;
+        }
+        spawn("index".into(), Box::new(|crew, core| crew.index.serve(|lesson| teach(core, lesson))))?;
+        let state: PathBuf = state.to_owned();
+        spawn("witness".into(), Box::new(move |crew, core| crew.serve_witness(core, &state)))?;
+        Ok(threads)
+    }
+
+    /// Lessons that the index has not taken in yet.
+    pub fn lessons_pending(&self) -> usize {
+        self.index.pending()
+    }
+
+    /// Sends everybody home. What waits is dropped; whoever waits for an answer hears that the box stops.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.lanes.iter().for_each(DiskLanes::close);
+        self.witness.close();
+        self.encode.close();
+        self.index.close();
+        self.answers.close();
+    }
+
+    fn serve_jobs(&self, core: &Core, disk: DiskNo, journal: bool) {
+        let lanes = &self.lanes[disk.ix()];
+        let queue = if journal { &lanes.journal } else { &lanes.bulk };
+        queue.serve(|(id, job): (JobId, Job)| {
+            let result = match lanes.disk() {
+                Some(disk) if core.with(|e| e.still_wanted(id)) => lane::execute(&*disk, &job, Flaws::NONE),
+                _ => Err(DiskError::Gone("it was lost before this was done".into())),
+            };
+            drop(job);
+            core.event(Event::Job(id, result));
+        });
+    }
+
+    fn serve_witness(&self, core: &Core, state: &Path) {
+        let mut disk = None;
+        self.witness.serve(|w| {
+            let saved = save_witness(&mut disk, state, &w);
+            if let Err(e) = &saved {
+                tracing::error!("the witness in {} cannot be written: {e}", state.display());
+                disk = None;
+            }
+            core.event(Event::WitnessSaved(w, saved.is_ok()));
+        });
+    }
+}
+
+impl Hands for CrewHands {
+    fn carry(&self, effects: Vec<Effect>) {
+        let mut answers = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Job(id, disk, job) => {
+                    let lanes = &self.0.lanes[disk.ix()];
+                    if job.is_journal() { &lanes.journal } else { &lanes.bulk }.push((id, job));
+                }
+                Effect::SaveWitness(w) => self.0.witness.push(w),
+                Effect::Encode(order) => self.0.encode.push(order),
+                Effect::Answer(ticket, answer) => answers.push((ticket, answer)),
+                Effect::Learn(pack, chunks) => self.0.index.push(Lesson::Learn(pack, chunks)),
+                Effect::Forget(pack) => self.0.index.push(Lesson::Forget(pack)),
+                Effect::Note(dataset, order, id) => self.0.index.push(Lesson::Note(dataset, order, id)),
+            }
+        }
+        self.0.answers.post(answers);
+    }
+
+    fn wait(&self, core: &Core, ticket: Ticket) -> Result<Acked> {
+        self.0.answers.wait(ticket, &*core.clock, ACK_CEILING_MS)
+    }
+
+    fn wait_a_little(&self, core: &Core) -> Result<()> {
+        if self.0.stopping.load(Ordering::Relaxed) {
+            return Err(super::stopping());
+        }
+        core.with(|e| e.writable())?;
+        std::thread::sleep(Duration::from_millis(5));
+        Ok(())
+    }
+
+    fn visit(&self, visits: Vec<Visit>) -> Vec<DiskResult<()>> {
+        let lanes = |disk: DiskNo| &self.0.lanes[disk.ix()];
+        let put = |visit: Visit| {
+            let Visit { disk, work } = visit;
+            let question = move |disk: &dyn Disk| {
+                work(disk);
+                Ok(())
+            };
+            (disk, lanes(disk).put(question))
+        };
+        let asked: Vec<_> = visits.into_iter().map(put).collect();
+        asked.into_iter().map(|(disk, asked)| lanes(disk).hear(asked?, self.0.hang_ms)).collect()
+    }
+
+    fn read(&self, disk: DiskNo, path: &str, offset: u64, len: usize) -> DiskResult<Vec<u8>> {
+        let path = path.to_owned();
+        self.0.lanes[disk.ix()].ask(self.0.hang_ms, move |disk| disk.read_at(&path, offset, len))
+    }
+}
+
+fn encode(core: &Core, order: EncodeOrder) {
+    core.event(order.carry_out(&core.keys));
+}
+
+fn teach(core: &Core, lesson: Lesson) {
+    let taken = match &lesson {
+        Lesson::Learn(pack, chunks) => core.index.learn(*pack, chunks),
+        Lesson::Forget(pack) => core.index.forget(*pack),
+        Lesson::Note(dataset, order, id) => core.index.note_object(dataset, *order, *id),
+    };
+    if let Err(e) = taken {
+        tracing::warn!("{e}: it will be built again");
+        core.doubt_index();
+    }
+}
+
+/// Writes one slot of the witness, durably. The state folder is opened once and kept.
+fn save_witness(disk: &mut Option<FsDisk>, state: &Path, w: &Witness) -> DiskResult<()> {
+    let disk = match disk {
+        Some(disk) => disk,
+        None => disk.insert(FsDisk::attach(state)?),
+    };
+    match disk.open_rw(layout::WITNESS) {
+        Err(DiskError::NotFound(_)) => {
+            disk.create(layout::WITNESS)?;
+            disk.sync_dir("")?;
+        }
+        other => other?,
+    }
+    disk.write_at(layout::WITNESS, w.slot_offset(), &w.encode())?;
+    disk.sync(layout::WITNESS)
+}

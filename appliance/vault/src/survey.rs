@@ -1,0 +1,213 @@
+//! Reading a disk from end to end: its label, checkpoints and journal, as the coordinator wants to see them.
+//!
+//! Nothing is believed without its checksum, nothing is changed, and a disk that fails half-way is not there. Everything is read from the
+//! medium: after a sync that failed, a daemon that starts again would find in the cache what no medium has.
+//!
+//! A checkpoint of a large vault is tens of megabytes, and all disks have the same ones. Those who look at several disks look
+//! through one [`Images`]: a file of which an identical one is in memory is compared and not kept. Nobody waits for anybody while
+//! reading: a disk may hang.
+
+use crate::layout;
+use crate::ports::{Disk, DiskError, DiskResult};
+use coffre_core::buffer::Buffer;
+use coffre_core::bytes::BLOCK;
+use coffre_core::checkpoint::{self, MAX_CHECKPOINT_LEN};
+use coffre_core::coord::{Placed, Spot, View};
+use coffre_core::ids::{RecordHash, VaultId};
+use coffre_core::label::{BadLabel, LABEL_LEN, Label};
+use coffre_core::record::{Found, decode};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+/// Bytes read from the medium at once.
+const PIECE_LEN: usize = 4 << 20;
+/// Longest journal segment that is read, whatever a damaged disk says.
+const MAX_SEGMENT_LEN: u64 = 64 << 20;
+/// Most segment or checkpoint files that are looked at.
+const MAX_FILES: usize = 4096;
+
+/// What a disk shows.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// Its label.
+    pub label: Label,
+    /// Checkpoints and records.
+    pub view: View,
+    /// The records' bytes, padding included.
+    pub records: HashMap<RecordHash, Arc<[u8]>>,
+    /// The checkpoints' files.
+    pub checkpoints: HashMap<RecordHash, Arc<Vec<u8>>>,
+}
+
+/// Checkpoint files that are in memory, by the hash of the record they stand for: identical ones are kept once.
+#[derive(Clone, Debug, Default)]
+pub struct Images(Arc<Mutex<HashMap<RecordHash, Weak<Vec<u8>>>>>);
+
+impl Images {
+    /// The image that is kept already when it is the same, byte by byte; `bytes` otherwise.
+    fn share(&self, of: RecordHash, bytes: Vec<u8>) -> Arc<Vec<u8>> {
+        let mut known = crate::core::lock(&self.0);
+        known.retain(|_, image| image.strong_count() > 0);
+        match known.get(&of).and_then(Weak::upgrade) {
+            Some(kept) if *kept == bytes => kept,
+            _ => {
+                let image = Arc::new(bytes);
+                known.insert(of, Arc::downgrade(&image));
+                image
+            }
+        }
+    }
+}
+
+/// Why a disk cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOurs {
+    /// No label: not a disk of any vault, or an empty mount point.
+    #[error("no label here: an empty mount point, or not a disk of a vault")]
+    Unlabelled,
+    /// The label is damaged or too new.
+    #[error(transparent)]
+    BadLabel(#[from] BadLabel),
+    /// Labelled for another vault.
+    #[error("this disk belongs to another vault ({0})")]
+    OtherVault(VaultId),
+    /// It cannot be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Up to `len` bytes from the medium, a piece at a time.
+fn from_medium(disk: &dyn Disk, path: &str, offset: u64, len: usize) -> DiskResult<Vec<u8>> {
+    let (mut out, mut piece) = (Vec::new(), Buffer::new());
+    while out.len() < len {
+        let wanted = (len - out.len()).min(PIECE_LEN);
+        disk.read_medium(path, offset + out.len() as u64, wanted, &mut piece)?;
+        out.extend_from_slice(&piece);
+        if piece.len() < wanted {
+            break;
+        }
+    }
+    Ok(out)
+}
+
+/// Reads a disk's label.
+pub fn read_label(disk: &dyn Disk) -> Result<Label, NotOurs> {
+    match from_medium(disk, layout::LABEL, 0, LABEL_LEN) {
+        Ok(bytes) => Ok(Label::decode(&bytes)?),
+        Err(DiskError::NotFound(_)) => Err(NotOurs::Unlabelled),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Reads everything the coordinator needs from a disk of `vault`.
+pub fn survey(disk: &dyn Disk, vault: VaultId) -> Result<Survey, NotOurs> {
+    survey_sharing(disk, vault, &Images::default())
+}
+
+/// The same; checkpoint files that are in `images` already are not kept twice.
+pub fn survey_sharing(disk: &dyn Disk, vault: VaultId, images: &Images) -> Result<Survey, NotOurs> {
+    let label = read_label(disk)?;
+    if label.vault != vault {
+        return Err(NotOurs::OtherVault(label.vault));
+    }
+    let mut out = Survey {
+        view: View {
+            promised: label.promised,
+            version: label.roster.version,
+            since: label.since,
+            ..View::default()
+        },
+        label,
+        records: HashMap::new(),
+        checkpoints: HashMap::new(),
+    };
+    read_checkpoints(disk, vault, images, &mut out)?;
+    read_journal(disk, vault, &mut out)?;
+    Ok(out)
+}
+
+fn names(disk: &dyn Disk, dir: &str) -> DiskResult<Vec<String>> {
+    match disk.list(dir) {
+        Ok(names) => Ok(names.into_iter().take(MAX_FILES).collect()),
+        Err(DiskError::NotFound(_)) => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}
+
+fn read_checkpoints(disk: &dyn Disk, vault: VaultId, images: &Images, out: &mut Survey) -> DiskResult<()> {
+    for seq in names(disk, layout::CHECKPOINTS)?.iter().filter_map(|n| layout::checkpoint_seq(n)) {
+        let path = layout::checkpoint(seq);
+        let len = disk.len(&path)?;
+        if len > MAX_CHECKPOINT_LEN {
+            continue;
+        }
+        // A checkpoint that cannot be read is one this disk does not have; the others do.
+        let Ok(bytes) = from_medium(disk, &path, 0, len as usize) else { continue };
+        if let Some(anchor) = checkpoint::verify(vault, &bytes).filter(|a| a.seq == seq) {
+            out.view.anchors.push(anchor);
+            out.checkpoints.insert(anchor.hash, images.share(anchor.hash, bytes));
+        }
+    }
+    Ok(())
+}
+
+fn read_journal(disk: &dyn Disk, vault: VaultId, out: &mut Survey) -> DiskResult<()> {
+    for segment in names(disk, layout::JOURNAL)?.iter().filter_map(|n| layout::segment_number(n)) {
+        let path = layout::segment(segment);
+        let len = disk.len(&path)?.min(MAX_SEGMENT_LEN);
+        let bytes = read_through(disk, &path, len as usize);
+        scan(vault, segment, &bytes, out);
+    }
+    Ok(())
+}
+
+/// The whole file; blocks that cannot be read are zeros, so that one bad sector costs its records and no more.
+fn read_through(disk: &dyn Disk, path: &str, len: usize) -> Vec<u8> {
+    if let Ok(bytes) = from_medium(disk, path, 0, len) {
+        return bytes;
+    }
+    let mut bytes = vec![0; len];
+    for at in (0..len).step_by(BLOCK) {
+        if let Ok(block) = from_medium(disk, path, at as u64, BLOCK.min(len - at)) {
+            bytes[at..at + block.len()].copy_from_slice(&block);
+        }
+    }
+    bytes
+}
+
+fn scan(vault: VaultId, segment: u32, bytes: &[u8], out: &mut Survey) {
+    let mut at = 0;
+    while at + BLOCK <= bytes.len() {
+        match decode(vault, &bytes[at..]) {
+            Found::Record(meta, _) if at + meta.padded_len <= bytes.len() => {
+                let spot = Spot { segment, offset: at as u32 };
+                out.view.records.push(Placed { meta, spot });
+                out.records.insert(meta.hash, bytes[at..at + meta.padded_len].into());
+                at += meta.padded_len;
+            }
+            _ => at += BLOCK,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identical_images_are_kept_once_and_others_apart() {
+        let (images, of) = (Images::default(), RecordHash([1; 32]));
+        let first = images.share(of, vec![7; 100]);
+        assert!(Arc::ptr_eq(&first, &images.share(of, vec![7; 100])));
+        // The same point, sealed by another hand: both are valid, and each is its disk's own.
+        let other = images.share(of, vec![8; 100]);
+        assert_eq!((first[0], other[0]), (7, 8));
+        drop((first, other));
+        assert_eq!(*images.share(of, vec![7; 100]), vec![7; 100]);
+        assert_eq!(lock_len(&images), 1);
+    }
+
+    fn lock_len(images: &Images) -> usize {
+        crate::core::lock(&images.0).len()
+    }
+}

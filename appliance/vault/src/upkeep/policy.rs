@@ -1,0 +1,31 @@
+//! How data sets are kept: said by the owner, noted in the journal, in force for what is received from then on.
+
+use crate::core::Core;
+use coffre_core::class::LockClass;
+use coffre_core::fact::{DatasetFact, Fact};
+use coffre_core::fault::Result;
+use coffre_core::keep::KeepRules;
+use coffre_core::names::DatasetRef;
+
+impl Core {
+    /// Sets the class of what a data set receives from now on, what stays after its lock, or both. What is there already keeps
+    /// the lock it has: no class shortens one.
+    ///
+    /// # Durability
+    /// On `Ok` it is in the journal.
+    pub fn set_policy(
+        &self,
+        dataset: &DatasetRef,
+        class: Option<LockClass>,
+        keep: Option<KeepRules>,
+    ) -> Result<()> {
+        let now = self.with(|e| e.catalog().policy(dataset));
+        let fact = DatasetFact {
+            dataset: dataset.clone(),
+            class: class.unwrap_or(now.class),
+            keep: keep.unwrap_or(now.keep),
+            set_ms: self.clock.wall_ms(),
+        };
+        self.wait(self.submit(vec![Fact::Dataset(fact)], Vec::new())).map(|_| ())
+    }
+}

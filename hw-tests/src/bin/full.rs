@@ -1,0 +1,47 @@
+//! Full disks under the real daemon, on ext4 and XFS: refused with numbers, readable, forgetting makes room.
+
+use anyhow::Result;
+use coffre_rig::rig::mounts::{self, Fs};
+use coffre_rig::rig::show::{self, Page};
+use coffre_rig::rig::signals::Stop;
+use coffre_rig::rig::{full, steps, tools};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let page = Page::stdout();
+    match run(page) {
+        Ok(code) => code,
+        Err(why) => {
+            page.line(format_args!("FAILED: {why:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(page: Page) -> Result<ExitCode> {
+    let stop = Stop::on_signals()?;
+    if let Err(why) = tools::ensure(tools::CURL) {
+        page.line(format_args!("NOT RUN: {why}"));
+        return Ok(ExitCode::from(steps::NOT_RUN as u8));
+    }
+    let mut ran = 0;
+    for fs in [Fs::Ext4, Fs::Xfs] {
+        if let Err(why) = mounts::probe(fs) {
+            page.line(format_args!("NOT RUN: full-{}: {why}", fs.name()));
+            continue;
+        }
+        let figures = full::run(fs, page, &stop)?;
+        ran += 1;
+        page.line(format_args!(
+            "{}: {} pushes acknowledged, {} refused with 507; {} read back ({}), all bit-identical; room {} after the approval; slowest start {}",
+            fs.name(),
+            figures.acknowledged,
+            figures.refused,
+            figures.read_back,
+            show::bytes(figures.read_back_bytes),
+            show::time(figures.freed_after),
+            show::time(figures.slowest_start),
+        ));
+    }
+    Ok(if ran > 0 { ExitCode::SUCCESS } else { ExitCode::from(steps::NOT_RUN as u8) })
+}

@@ -1,0 +1,80 @@
+//! Forgetting in seeded worlds: G5 (no clock makes anything expire early), G9 (nothing that is needed is removed), G12 (full
+//! disks), and the flaws of this corner of the bug bank.
+
+use coffre_core::flaw::{Flaw, Flaws};
+use coffre_rig::scale;
+use coffre_rig::seeds::on_two_threads;
+use coffre_rig::world::{FORGET_FLAWS, ForgetCase, ForgetSeen, forget};
+
+const GEOMETRIES: &[(u8, u8)] = &[(1, 0), (1, 1), (2, 1), (1, 1), (2, 1), (2, 2)];
+
+fn case(seed: u64) -> ForgetCase {
+    let (k, m) = GEOMETRIES[seed as usize % GEOMETRIES.len()];
+    let steps = 40 + (seed % 5) as usize * 20;
+    ForgetCase { seed, k, m, steps, clocks: false, full: false, rot: true, flaws: Flaws::NONE }
+}
+
+/// One seed again: `COFFRE_REPLAY=SEED cargo test ... one_again`.
+#[test]
+fn one_again() {
+    forget(case(scale("COFFRE_REPLAY", 1))).unwrap_or_else(|why| panic!("{why}"));
+}
+
+fn run_all(count: u64, case: impl Fn(u64) -> ForgetCase + Sync) -> ForgetSeen {
+    on_two_threads(count, |seed| forget(case(seed)), ForgetSeen::add)
+}
+
+/// G9: commits, sharing, forgetting, compaction, merging, scrub and healing interleaved at random, with rot and power cuts.
+#[test]
+fn forgetting_removes_nothing_that_is_needed() {
+    let runs = scale("COFFRE_FORGET_SEEDS", 10_000);
+    let seen = run_all(runs, case);
+    let removing = seen.forgotten > runs && seen.freed_packs > runs && seen.compacted > runs / 20;
+    let mending = seen.rotten > runs && seen.scrubbed > runs && seen.healings > runs / 2;
+    let asked = seen.cuts > runs && seen.asked > runs / 50;
+    assert!(removing && mending && asked, "the world sleeps: {seen:?}");
+}
+
+/// G5: the same with clocks that jump, stand still, sleep and lie, while running and across power cuts.
+#[test]
+fn no_clock_makes_anything_expire_early() {
+    let runs = scale("COFFRE_CLOCK_SEEDS", 5_000);
+    let seen = run_all(runs, |seed| ForgetCase { clocks: true, ..case(seed + 1_000_000) });
+    assert!(seen.attacks > runs && seen.forgotten > runs / 2, "the world sleeps: {seen:?}");
+}
+
+/// G12: foreign files fill disks and go away again.
+#[test]
+fn full_disks_lose_nothing() {
+    let runs = scale("COFFRE_FULL_SEEDS", 1_000);
+    let seen = run_all(runs, |seed| ForgetCase { full: true, ..case(seed + 2_000_000) });
+    assert!(seen.refused_full > runs / 20, "no disk was ever full: {seen:?}");
+}
+
+/// G0: the same seed gives the same trace.
+#[test]
+fn the_same_seed_forgets_the_same() {
+    for seed in 0..30 {
+        let case = ForgetCase { clocks: seed % 2 == 1, ..case(seed) };
+        assert_eq!(forget(case), forget(case), "seed {seed}");
+    }
+}
+
+/// G0: each deliberate fault of forgetting is noticed.
+#[test]
+fn every_flaw_of_forgetting_is_caught() {
+    let tries = scale("COFFRE_FLAW_SEEDS", 4_000);
+    let mut unseen = Vec::new();
+    for flaw in FORGET_FLAWS {
+        let clocks = matches!(flaw, Flaw::TrustWall | Flaw::IgnoreDoubt);
+        let with = |seed| {
+            let case = case(seed);
+            ForgetCase { flaws: Flaws::only(*flaw), clocks, steps: case.steps * 2, ..case }
+        };
+        match (0..tries).find_map(|seed| forget(with(seed)).err()) {
+            Some(why) => eprintln!("{flaw:?}: {why}"),
+            None => unseen.push(*flaw),
+        }
+    }
+    assert!(unseen.is_empty(), "not noticed in {tries} runs: {unseen:?}");
+}
