@@ -6,6 +6,7 @@
 //! control     the control socket, for the owner of the box only
 //! cli/        the command `coffre`, one file per command
 //! identity    the box's authority, its leaves, signed receipts; addresses: what a leaf must cover
+//! heap        how memory goes back to the system
 //! state       the state folder: lock, socket, certificate; clock: the time and how it is written
 //! ```
 //! Doors are async; the vault behind them is threads and blocks, so every call to it goes through
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod control;
 pub mod daemon;
 pub mod doors;
+pub mod heap;
 pub mod identity;
 pub mod state;
 pub mod views;

@@ -3,6 +3,7 @@
 use clap::Parser;
 use coffre::cli::usage;
 use coffre::daemon::{self, MAX_LISTENERS, Plan};
+use coffre::heap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    heap::keep_small();
     match daemon::run(&Plan { state, listen }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

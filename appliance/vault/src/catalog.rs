@@ -1,5 +1,6 @@
 //! The catalogue: what the facts say is there. Made from a checkpoint and the records after it, in order.
 
+mod census;
 mod forgetting;
 
 use coffre_core::diskset::DiskSet;
@@ -30,6 +31,7 @@ pub struct Catalog {
     inline_bytes: u64,
     logical: BTreeMap<ClientName, u64>,
     pack_bytes: u64,
+    census: census::Census,
 }
 
 #[derive(Clone, Debug)]
@@ -47,15 +49,13 @@ impl Catalog {
                 self.clients.insert(client.name.clone(), client);
             }
             Fact::PackAdded(pack) => {
+                self.drop_pack(&pack.id);
                 self.pack_bytes += stored_len(&pack);
-                if let Some(old) = self.packs.insert(pack.id, pack) {
-                    self.pack_bytes -= stored_len(&old);
-                }
+                self.census.came(&pack);
+                self.packs.insert(pack.id, pack);
             }
             Fact::PackDropped { id, into } => {
-                if let Some(old) = self.packs.remove(&id) {
-                    self.pack_bytes -= stored_len(&old);
-                }
+                self.drop_pack(&id);
                 self.condemned.pack_ended(&id);
                 self.moves.ended(id, into);
             }
@@ -70,6 +70,13 @@ impl Catalog {
                 }
             }
             fact => self.apply_forgetting(fact),
+        }
+    }
+
+    fn drop_pack(&mut self, id: &PackId) {
+        if let Some(old) = self.packs.remove(id) {
+            self.pack_bytes -= stored_len(&old);
+            self.census.went(&old);
         }
     }
 
@@ -202,12 +209,22 @@ impl Catalog {
     /// How many more disks may be lost, any ones, without losing a live pack, when `there` are there and the shards in
     /// `missing` are not. `None` when there is no pack.
     pub fn tolerance(&self, there: DiskSet, missing: &HashMap<PackId, DiskSet>) -> Option<i32> {
-        self.packs.values().map(|p| pack_tolerance(p, there, missing)).min()
+        self.census.tolerances(&self.packs, there, missing).keys().next().copied()
     }
 
     /// How many live packs can miss fewer than `floor` more disks (0: cannot be read).
     pub fn packs_below(&self, floor: i32, there: DiskSet, missing: &HashMap<PackId, DiskSet>) -> usize {
-        self.packs.values().filter(|p| pack_tolerance(p, there, missing) < floor).count()
+        self.census.tolerances(&self.packs, there, missing).range(..floor).map(|(_, count)| count).sum()
+    }
+
+    /// Whether any live pack has fewer than `m` shards to spare when all are there.
+    pub fn any_narrower_than(&self, m: usize) -> bool {
+        self.census.any_narrower_than(m)
+    }
+
+    /// Grows whenever a live pack comes or goes: who saw nothing to do at this number need not look again.
+    pub fn pack_changes(&self) -> u64 {
+        self.census.changes()
     }
 }
 

@@ -225,9 +225,13 @@ impl Core {
 
     /// Whether streams are writing now, or somebody read within the last second: then background work yields.
     pub fn busy(&self) -> bool {
+        self.being_read() || self.streams.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether somebody read within the last second.
+    pub fn being_read(&self) -> bool {
         let read_ms = self.last_read_ms.load(Ordering::Relaxed);
-        let reading = read_ms > 0 && self.clock.mono_ms().saturating_sub(read_ms) < 1_000;
-        reading || self.streams.load(Ordering::Relaxed) > 0
+        read_ms > 0 && self.clock.mono_ms().saturating_sub(read_ms) < 1_000
     }
 
     /// The index gave a wrong answer or an error: it is burned and built again, and until then duplicates may be

@@ -49,6 +49,10 @@ impl Put {
         let seed = core.keys.gear_seed(&dataset.client);
         let chunker = Chunker::new(core.limits.chunks, Some(&seed));
         let store = Store::new(core.clone(), class, domain)?;
+        if !core.being_read() {
+            // What was kept for readers is better used by streams.
+            core.forget_sources();
+        }
         core.streams.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             core,

@@ -23,6 +23,7 @@ const TUI_SEES: &[&str] = &["wire", "ids", "geometry", "fault", "names"];
 /// Outside crates that only some rooms know, by the beginning of a path.
 const ROOMS: &[(&str, &[&str])] = &[
     ("sled", &["appliance/vault/src/index"]),
+    ("libc", &["appliance/src/heap.rs"]),
     ("nix", &["appliance/vault/src/disk", "appliance/vault/src/clock", "appliance/src/", "hw-tests/"]),
     ("hyper", &["appliance/src/doors"]),
     ("hyper_util", &["appliance/src/doors"]),

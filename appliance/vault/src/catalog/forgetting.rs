@@ -162,9 +162,7 @@ impl Catalog {
     fn free_pack(&mut self, id: &PackId) {
         self.condemned.packs.remove(id);
         self.moves.freed(id);
-        if let Some(old) = self.packs.remove(id) {
-            self.pack_bytes -= super::stored_len(&old);
-        }
+        self.drop_pack(id);
     }
 
     /// The facts of this room, for a checkpoint: those that must come before objects and packs, and those after.

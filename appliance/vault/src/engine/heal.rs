@@ -104,6 +104,11 @@ impl Healing {
         self.exceptions.remove(pack);
     }
 
+    /// Whether there is any such pack as [`no_room_for`](Self::no_room_for) asks about.
+    pub fn anything_without_room(&self) -> bool {
+        self.exceptions.values().any(|e| e.full)
+    }
+
     /// Whether a pack cannot be healed because its disk has no room.
     pub fn no_room_for(&self, pack: &PackId) -> bool {
         self.exceptions.get(pack).is_some_and(|e| e.full)

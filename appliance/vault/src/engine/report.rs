@@ -91,6 +91,9 @@ impl Engine {
     /// their shard while the others have room for a new pack.
     pub fn narrow(&self) -> Vec<PackId> {
         let possible = self.geometry.shrink(self.usable().len()).map_or(0, |g| g.m());
+        if !self.catalog.any_narrower_than(possible) && !self.healing.anything_without_room() {
+            return Vec::new();
+        }
         let owes = |p: &&coffre_core::fact::PackFact| {
             p.geometry.m() < possible || p.geometry.m() <= possible && self.healing.no_room_for(&p.id)
         };

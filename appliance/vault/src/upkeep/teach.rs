@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 /// Most packs taught to the index in one step.
 const TAUGHT_AT_ONCE: usize = 64;
+const MOST_TAUGHT_AT_ONCE: usize = 1_024;
 
 impl Core {
     /// The index comes last: whatever is wrong with it, the rest does not wait.
@@ -35,9 +36,11 @@ impl Core {
             self.with(|e| e.catalog().packs().filter(|p| !known.contains(&p.id)).cloned().collect());
         lacking.sort_unstable_by_key(|p| p.id);
         self.index_lacking.store(lacking.len() as u64, Ordering::Relaxed);
+        // Each call lists what lacks: of much, more is taught between two lists.
+        let at_once = (lacking.len() / 64).clamp(TAUGHT_AT_ONCE, MOST_TAUGHT_AT_ONCE);
         let mut learnt = 0;
         for pack in &lacking {
-            if learnt == TAUGHT_AT_ONCE {
+            if learnt == at_once {
                 break;
             }
             // A pack that cannot be read now is taught when it can be.
