@@ -7,7 +7,7 @@
 use crate::identity::{Authority, certificate_info};
 use crate::state::{StateDir, StateLock};
 use coffre_core::fault::{Fault, Result};
-use coffre_core::wire::{DiskInfo, Reply, Request};
+use coffre_core::wire::{DiskInfo, Reply, RepoInfo, Request};
 use coffre_vault::{Vault, Which};
 use std::fs;
 use std::io;
@@ -136,6 +136,13 @@ fn answer(vault: &Vault, authority: &Authority, request: Request) -> Result<Repl
             Reply::Datasets { datasets: vec![vault.dataset_set(&dataset, class, keep)?] }
         }
         Request::DatasetList => Reply::Datasets { datasets: vault.dataset_list() },
+        Request::RepoList => repos(vault.repos(), 0),
+        Request::RepoSet { repo, mode } => repos(vec![vault.repo_set(&repo, mode)?], 0),
+        Request::RepoRemove { repo } => repos(vec![vault.repo_remove(&repo)?], 0),
+        Request::RepoRestore { repo } => {
+            let (shown, info) = vault.repo_restore(&repo)?;
+            repos(vec![info], shown)
+        }
         Request::ForgetPlan => Reply::Plan(Box::new(vault.forget_plan()?)),
         Request::ForgetRun { approve } => Reply::Forgot(vault.forget_run(approve.as_deref())?),
         Request::ClockShow => Reply::Clock(vault.clock_show()),
@@ -146,6 +153,10 @@ fn answer(vault: &Vault, authority: &Authority, request: Request) -> Result<Repl
         Request::CheckWords { words } => done(vault.check_words(&words))?,
         Request::Get { .. } => return Err(Fault::permanent("a snapshot is not one line")),
     })
+}
+
+fn repos(repos: Vec<RepoInfo>, shown: u64) -> Reply {
+    Reply::Repos { repos, shown }
 }
 
 fn came(vault: &Vault, disk: DiskInfo) -> Reply {
@@ -180,6 +191,11 @@ fn audit(request: &Request) {
         Request::DatasetSet { dataset, class, keep } => {
             tracing::info!(target: "audit", %dataset, ?class, ?keep, "data set to be kept so");
         }
+        Request::RepoSet { repo, mode } => {
+            tracing::info!(target: "audit", %repo, %mode, "repository to be so")
+        }
+        Request::RepoRemove { repo } => tracing::info!(target: "audit", %repo, "repository to be removed"),
+        Request::RepoRestore { repo } => tracing::info!(target: "audit", %repo, "repository to be restored"),
         Request::ForgetRun { approve } => tracing::info!(target: "audit", ?approve, "forgetting asked for"),
         Request::ClockAttest { at_ms } => tracing::info!(target: "audit", at_ms, "time to be attested"),
         _ => {}

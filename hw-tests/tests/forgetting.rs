@@ -31,7 +31,9 @@ fn forgetting_removes_nothing_that_is_needed() {
     let seen = run_all(runs, case);
     let removing = seen.forgotten > runs && seen.freed_packs > runs && seen.compacted > runs / 20;
     let mending = seen.rotten > runs && seen.scrubbed > runs && seen.healings > runs / 2;
-    let asked = seen.cuts > runs && seen.asked > runs / 50;
+    let in_use = seen.deleted > runs / 2 && seen.shown > runs / 20 && seen.files_gone > runs / 4;
+    assert!(in_use, "no repository is used: {seen:?}");
+    let asked = seen.cuts > runs && seen.asked > runs / 100;
     assert!(removing && mending && asked, "the world sleeps: {seen:?}");
 }
 

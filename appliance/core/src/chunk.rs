@@ -101,7 +101,7 @@ impl Chunker {
     }
 
     /// The end of the stream: emits what is left. An empty stream has no chunk.
-    pub fn finish(mut self, emit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub fn finish(&mut self, emit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         while self.waiting() > 0 {
             self.emit_one(emit)?;
         }

@@ -8,6 +8,7 @@ use crate::geometry::Geometry;
 use crate::ids::{ContentHash, DiskNo, ObjectId, PackId};
 use crate::keep::KeepRules;
 use crate::names::{ClientName, DatasetRef};
+use crate::repo::{FileKind, RepoFact};
 use crate::retention::ClockFact;
 use crate::shard::PackDigest;
 use minicbor::bytes::ByteVec;
@@ -112,12 +113,15 @@ pub struct ObjectFact {
     /// Its class.
     #[n(6)]
     pub class: LockClass,
-    /// BLAKE3 of its bytes.
+    /// BLAKE3 of its bytes; for a file of a repository SHA-256, which is its name.
     #[n(7)]
     pub hash: ContentHash,
     /// Where they are.
     #[n(8)]
     pub body: Body,
+    /// What it is in a repository; `None` for a snapshot of a data set.
+    #[n(9)]
+    pub file: Option<FileKind>,
 }
 
 /// How a data set is kept: the last one of a name holds, for what is received from then on.
@@ -215,6 +219,26 @@ pub enum Fact {
         #[n(2)]
         moves: Vec<PackId>,
     },
+    /// A repository was made or changed.
+    #[n(11)]
+    Repo(#[n(0)] RepoFact),
+    /// These files of repositories are hidden from their clients.
+    #[n(12)]
+    Hidden {
+        /// What the retention clock showed, ms since 1970.
+        #[n(0)]
+        at_ms: u64,
+        /// Files.
+        #[n(1)]
+        objects: Vec<ObjectId>,
+    },
+    /// These are shown again, unless another one has their name by now.
+    #[n(13)]
+    Shown {
+        /// Files.
+        #[n(0)]
+        objects: Vec<ObjectId>,
+    },
 }
 
 /// Encodes facts as the plain body of a record or checkpoint.
@@ -291,7 +315,16 @@ mod tests {
                 class: LockClass::DAYS_30,
                 hash: ContentHash([9; 32]),
                 body,
+                file: Some(FileKind::Data),
             }),
+            Fact::Repo(RepoFact {
+                repo: "a/b".parse().expect("valid"),
+                mode: crate::repo::RepoMode::Recoverable,
+                created_ms: 8,
+                removed: false,
+            }),
+            Fact::Hidden { at_ms: 9, objects: vec![ObjectId([1; 16])] },
+            Fact::Shown { objects: vec![ObjectId([1; 16])] },
         ]
     }
 

@@ -88,6 +88,12 @@ pub enum Flaw {
     FreeBeforeAck,
     /// Condemn any share of the vault without asking.
     IgnoreGuardRail,
+    /// Forget files of repositories by age.
+    FreeByAge,
+    /// Forget what a client deleted as soon as its lock has ended.
+    FreeDeletedEarly,
+    /// Let a client delete in a repository that only takes more.
+    DeleteAppendOnly,
     /// Let a newcomer join before enough disks know the roster (R9).
     JoinUnknown,
     /// Let a newcomer join before everything acknowledged satisfies the rule with it (R9).
@@ -146,6 +152,9 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::FreeInFlight,
     Flaw::FreeBeforeAck,
     Flaw::IgnoreGuardRail,
+    Flaw::FreeByAge,
+    Flaw::FreeDeletedEarly,
+    Flaw::DeleteAppendOnly,
     Flaw::JoinUnknown,
     Flaw::JoinBehind,
     Flaw::JoinOneRule,

@@ -7,6 +7,7 @@
 //! A rule such as `daily = 7` keeps the last snapshot of each of the newest 7 days on which there is one. Days, weeks
 //! (from Monday), months and years are those of UTC.
 
+use crate::class::LockClass;
 use crate::flaw::{Flaw, Flaws};
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,13 @@ pub enum Kept {
     Last(u32),
     /// It is the last of the n-th of these periods (from 1).
     Of(Period, u32),
+    /// A file of a repository that its client sees.
+    InRepository,
+    /// A file that its client deleted: it can be shown again.
+    Deleted {
+        /// Until when, ms since 1970.
+        until_ms: u64,
+    },
 }
 
 /// Why a snapshot may go.
@@ -80,6 +88,11 @@ pub enum Gone {
     NotNewest,
     /// No keep rule asks for it.
     NoRule,
+    /// Its client deleted it, and its class's period has passed since.
+    Deleted {
+        /// When, ms since 1970.
+        at_ms: u64,
+    },
 }
 
 /// A stretch of calendar that a rule counts.
@@ -155,6 +168,34 @@ pub fn judge(rules: &KeepRules, snapshots: &[Candidate], retention_ms: u64, flaw
     kept.into_iter().zip(snapshots).map(verdict).collect()
 }
 
+/// Judges a file of a repository. Only what its client deleted, `hidden_ms` on the retention clock, ever goes: when its lock has
+/// ended and the period of its class has passed since it was deleted. Age alone is no reason.
+pub fn judge_file(
+    file: &Candidate,
+    hidden_ms: Option<u64>,
+    class: LockClass,
+    retention_ms: u64,
+    flaws: Flaws,
+) -> Verdict {
+    let mut kept = locked(file, retention_ms, flaws);
+    match hidden_ms {
+        None if flaws.has(Flaw::FreeByAge) => {}
+        None => kept.push(Kept::InRepository),
+        Some(hidden_ms) => {
+            let until_ms = hidden_ms.saturating_add(class.millis());
+            if retention_ms < until_ms && !flaws.has(Flaw::FreeDeletedEarly) {
+                kept.push(Kept::Deleted { until_ms });
+            }
+        }
+    }
+    if kept.is_empty() {
+        let ended = Gone::LockEnded { at_ms: file.locked_until_ms };
+        Verdict::Go(vec![ended, Gone::Deleted { at_ms: hidden_ms.unwrap_or(0) }])
+    } else {
+        Verdict::Keep(kept)
+    }
+}
+
 fn locked(snapshot: &Candidate, retention_ms: u64, flaws: Flaws) -> Vec<Kept> {
     let until_ms = snapshot.locked_until_ms;
     if retention_ms < until_ms && !flaws.has(Flaw::ForgetUnderLock) {
@@ -209,6 +250,8 @@ impl fmt::Display for Kept {
             Self::Newest => f.write_str("newest of its data set"),
             Self::Last(n) => write!(f, "number {n} of the last ones"),
             Self::Of(period, n) => write!(f, "last of {} {n}", period.name()),
+            Self::InRepository => f.write_str("in use by its client"),
+            Self::Deleted { .. } => f.write_str("deleted by its client, and kept for a while"),
         }
     }
 }
@@ -219,6 +262,7 @@ impl fmt::Display for Gone {
             Self::LockEnded { .. } => "its lock has ended",
             Self::NotNewest => "there is a newer one",
             Self::NoRule => "no keep rule asks for it",
+            Self::Deleted { .. } => "its client deleted it",
         })
     }
 }

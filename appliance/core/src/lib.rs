@@ -25,6 +25,7 @@ pub mod manifest;
 pub mod names;
 pub mod pack;
 pub mod record;
+pub mod repo;
 pub mod retention;
 pub mod roster;
 pub mod scrub;

@@ -59,6 +59,15 @@ pub fn squeeze<'a>(plain: &'a [u8], squeezer: &'a mut Squeezer) -> Squeezed<'a> 
     }
 }
 
+/// What is known not to get smaller, as it is.
+///
+/// # Panics
+/// As [`squeeze`].
+pub fn as_it_is(plain: &[u8]) -> Squeezed<'_> {
+    assert!(plain.len() <= MAX_CHUNK_LEN, "a chunk of {} bytes", plain.len());
+    Squeezed { bytes: plain, compressed: false, plain_len: plain.len() as u32 }
+}
+
 /// The chunk again. [`Class::Corrupt`](crate::fault::Class::Corrupt) when `bytes` does not give exactly
 /// `plain_len` bytes; never allocates more than that.
 pub fn unsqueeze(bytes: &[u8], compressed: bool, plain_len: u32) -> Result<Vec<u8>> {

@@ -9,6 +9,7 @@ mod health;
 pub use health::{FindInfo, HealInfo, ScrubInfo, Unhealed};
 
 mod keeping;
+mod repos;
 
 use crate::class::LockClass;
 use crate::fault::Fault;
@@ -16,7 +17,10 @@ use crate::geometry::Geometry;
 use crate::ids::{DiskId, ObjectId, VaultId};
 use crate::keep::KeepRules;
 use crate::names::{ClientName, DatasetRef};
+use crate::repo::RepoMode;
 use serde::{Deserialize, Serialize};
+
+pub use repos::RepoInfo;
 
 pub use keeping::{ClockInfo, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};
 
@@ -91,6 +95,25 @@ pub enum Request {
     },
     /// How data sets are kept.
     DatasetList,
+    /// All repositories.
+    RepoList,
+    /// What the client of a repository may do from now on.
+    RepoSet {
+        /// Which.
+        repo: DatasetRef,
+        /// What it may.
+        mode: RepoMode,
+    },
+    /// Take a repository away from its client.
+    RepoRemove {
+        /// Which.
+        repo: DatasetRef,
+    },
+    /// Show its client everything again that is hidden.
+    RepoRestore {
+        /// Which.
+        repo: DatasetRef,
+    },
     /// What a run of forgetting would do, and why.
     ForgetPlan,
     /// A run of forgetting now.
@@ -131,6 +154,13 @@ pub enum Reply {
     Clients {
         /// All of them.
         clients: Vec<ClientInfo>,
+    },
+    /// To what is asked of repositories.
+    Repos {
+        /// By name; the one that was asked about alone.
+        repos: Vec<RepoInfo>,
+        /// Files that came back.
+        shown: u64,
     },
     /// To [`Request::DiskList`].
     Disks {

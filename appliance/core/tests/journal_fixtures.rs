@@ -71,6 +71,7 @@ fn facts() -> Vec<Fact> {
         class: LockClass::DAYS_30,
         hash: ContentHash([0x33; 32]),
         body,
+        file: None,
     };
     let client = |secret_hash: Option<Vec<u8>>| ClientFact {
         name: "pc-fatima".parse().expect("valid"),

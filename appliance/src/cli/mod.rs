@@ -13,6 +13,7 @@ mod get;
 mod index;
 mod init;
 mod knock;
+mod repo;
 mod scrub;
 mod show;
 mod snapshots;
@@ -78,6 +79,9 @@ enum Command {
     /// Data sets: how long what arrives is locked, and what is kept after that.
     #[command(subcommand)]
     Dataset(DatasetCommand),
+    /// Repositories of restic: what their clients may do, and what they deleted.
+    #[command(subcommand)]
+    Repo(repo::RepoCommand),
     /// What is forgotten, and why; shows the plan unless told otherwise.
     Forget(forget::Options),
     /// The clock that decides when locks end.
@@ -266,6 +270,7 @@ fn run(args: Args) -> Outcome<Said> {
         }
         Command::Dataset(DatasetCommand::List) => dataset::list(&state),
         Command::Dataset(DatasetCommand::Show { dataset }) => dataset::show(&state, &dataset),
+        Command::Repo(command) => repo::run(&state, command),
         Command::Forget(options) => forget::run(&state, options),
         Command::Clock(ClockCommand::Show) => time::show(&state),
         Command::Clock(ClockCommand::Attest { time }) => time::attest(&state, time),

@@ -4,13 +4,14 @@ use super::download::Download;
 use super::limits::RETRY_AFTER_S;
 use crate::views::ErrorView;
 use bytes::Bytes;
-use coffre_core::fault::{Class, Fault};
+use coffre_core::fault::{Class, Fault, Result};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::sync::mpsc;
 
 /// An answer of any door.
 pub type Answer = Response<AnswerBody>;
@@ -22,6 +23,8 @@ pub enum AnswerBody {
     Ready(Option<Bytes>),
     /// Bytes on their way from the vault.
     Stream(Download),
+    /// Pieces of a length that nobody knows beforehand; a fault ends the connection without an end mark.
+    Pages(mpsc::Receiver<Result<Bytes>>),
     /// No bytes, but the length that a GET would have (for HEAD).
     Length,
 }
@@ -35,6 +38,13 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
         }
         Err(e) => of_fault(&Fault::permanent(format!("an answer cannot be written: {e}"))),
     }
+}
+
+/// No body.
+pub fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(AnswerBody::Ready(None));
+    *answer.status_mut() = status;
+    answer
 }
 
 /// Text of a content type, 200.
@@ -111,13 +121,11 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         match &mut *self {
             Self::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(download) => download.poll_next(cx).map(|piece| piece.map(|p| p.map(Frame::data))),
+            Self::Pages(pages) => pages.poll_recv(cx).map(|piece| piece.map(|p| p.map(Frame::data))),
             Self::Length => Poll::Ready(None),
         }
     }
@@ -126,6 +134,7 @@ impl Body for AnswerBody {
         match self {
             Self::Ready(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Stream(download) => download.left_bytes() == 0,
+            Self::Pages(_) => false,
             Self::Length => true,
         }
     }
@@ -135,7 +144,7 @@ impl Body for AnswerBody {
             Self::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Stream(download) => SizeHint::with_exact(download.left_bytes()),
             // Unknown, so that the Content-Length set by hand stands.
-            Self::Length => SizeHint::default(),
+            Self::Pages(_) | Self::Length => SizeHint::default(),
         }
     }
 }

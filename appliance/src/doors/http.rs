@@ -5,13 +5,13 @@
 
 use super::answer::{self, Answer};
 use super::auth::{Backoff, Credentials};
-use super::dropbox;
 use super::limits::{
     HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTION_BUFFER_BYTES, MAX_HEADER_BYTES, MAX_HEADERS,
     MAX_PATH_BYTES, MAX_STREAMS, STOP_DEADLINE, STREAM_WAIT, Seat, Seats,
 };
 use super::socket::ClientSocket;
 use super::tls::TlsAcceptor;
+use super::{dropbox, restic};
 use crate::clock::Stopwatch;
 use crate::identity::{Authority, certificate_info};
 use coffre_core::fault::{Fault, Result};
@@ -39,7 +39,8 @@ const PAGE: &str = "This is a Coffre, a backup box.\n\n\
     GET /v1/datasets                                 your data sets\n\
     PUT /v1/datasets/NAME                            a new snapshot (curl -T FILE, or -T - from a pipe)\n\
     GET /v1/datasets/NAME/snapshots                  its snapshots\n\
-    GET /v1/datasets/NAME/snapshots/{ID|latest}      its bytes\n\n\
+    GET /v1/datasets/NAME/snapshots/{ID|latest}      its bytes\n\
+    rest:https://BOX:PORT/CLIENT/REPO/               a repository of restic (restic -r ... init)\n\n\
     All but the first need your client's name and secret (curl -u NAME:SECRET).\n";
 
 /// What all doors and listeners share.
@@ -246,8 +247,18 @@ async fn route(street: &Street, peer: IpAddr, request_id: &str, request: Request
     let visit = Visit { client, peer, request_id: request_id.to_owned() };
     match parts(&path).as_deref() {
         Some(["v1", "datasets", rest @ ..]) => dropbox::answer(street, visit, rest, request).await,
+        Some([first, rest @ ..]) if *first == visit.client.as_str() => {
+            restic::answer(street, visit, rest, request).await
+        }
+        Some([first, ..]) if first.parse::<ClientName>().is_ok() => answer::of_fault(&not_yours()),
         _ => answer::no_such_address(),
     }
+}
+
+/// The same whether there is such a client or not.
+fn not_yours() -> Fault {
+    Fault::refused("this address is not this client's")
+        .next("the first part of a repository's address is the client's own name")
 }
 
 /// The parts of a path, without the empty one before the first slash; `None` for one that is too long to look at.

@@ -5,8 +5,8 @@
 
 use super::auth::Credentials;
 use super::digests::Digests;
-use super::dropbox;
 use super::http::parts;
+use super::incoming;
 pub use super::ranges::Selected;
 use super::ranges::select;
 use coffre_core::fault::Result;
@@ -37,7 +37,7 @@ pub fn digest(header: &[u8], body: &[u8]) -> Option<Result<Result<()>>> {
 /// Whether a `PUT` with these headers may bring a body: the status that it would be refused with.
 pub fn put_headers(headers: &[(Vec<u8>, Vec<u8>)]) -> Option<std::result::Result<(), u16>> {
     let headers = header_map(headers)?;
-    Some(dropbox::check_put_headers(&headers).map_err(|(status, _)| status.as_u16()))
+    Some(incoming::check_headers(&headers).map_err(|(status, _)| status.as_u16()))
 }
 
 /// The parts of an address as it stands in a request line, when it is one of the drop-box: behind `/v1/datasets`.

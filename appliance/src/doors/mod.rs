@@ -1,21 +1,24 @@
 //! The doors clients knock on: one HTTPS server, and behind it one room per protocol.
 //!
 //! ```text
-//! socket → tls → http (server loop, ceilings) → auth → dropbox → upload / download → the vault
+//! socket → tls → http (server loop, ceilings) → auth → dropbox, restic → upload / download → the vault
 //! ```
 //! Every door ends in the same objects, versions and locks, and none has a verb that destroys. A new protocol is
-//! a new room beside `dropbox` and one line in `http::route`.
+//! a new room beside these two and one line in `http::route`.
 
 mod answer;
 mod auth;
 mod digests;
 mod download;
 mod dropbox;
+mod give;
 pub mod http;
+mod incoming;
 pub mod inspect;
 pub mod limits;
 mod ranges;
 mod receipt;
+mod restic;
 mod socket;
 pub mod tls;
 mod upload;

@@ -11,9 +11,8 @@ use super::digests::{self, Digests};
 use super::limits::{FRAME_COPIED_BELOW, FRAME_COST_BYTES, PIECES_IN_FLIGHT, Pace, UPLOAD_PIECE_BYTES};
 use crate::clock::Stopwatch;
 use coffre_core::fault::{Class, Fault, Result};
-use coffre_core::names::DatasetRef;
 use coffre_core::wire::ReceiptFacts;
-use coffre_vault::Vault;
+use coffre_vault::{FileStream, Kept, PutStream, Vault};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Bytes, Incoming};
@@ -21,12 +20,44 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
+/// Where the bytes of a body go, in the vault. Blocking.
+pub trait Sink: Sized {
+    /// What is known of it once it is kept.
+    type Kept: Send + 'static;
+    /// Takes the next bytes.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Ends it and waits until it is safe.
+    fn finish(self) -> Result<Self::Kept>;
+}
+
+impl Sink for PutStream {
+    type Kept = ReceiptFacts;
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        Self::write(self, bytes)
+    }
+
+    fn finish(self) -> Result<ReceiptFacts> {
+        Self::finish(self)
+    }
+}
+
+impl Sink for FileStream {
+    type Kept = Kept;
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        Self::write(self, bytes)
+    }
+
+    fn finish(self) -> Result<Kept> {
+        Self::finish(self)
+    }
+}
+
 /// What is to be received.
-pub struct Upload {
-    /// Where it goes.
-    pub dataset: DatasetRef,
-    /// Its announced length.
-    pub announced_bytes: Option<u64>,
+pub struct Upload<B> {
+    /// Begins it in the vault.
+    pub begin: B,
     /// Digests that it must have.
     pub digests: Digests,
     /// Its place among the streams.
@@ -42,18 +73,18 @@ enum Piece {
     End,
 }
 
-impl Upload {
+impl<S: Sink, B: FnOnce(&Vault) -> Result<S> + Send + 'static> Upload<B> {
     /// Streams `body` into the vault. `done` is called on the blocking thread with the facts, as soon as they are
     /// safe and even if the client is gone.
     ///
     /// # Durability
-    /// On `Ok` the snapshot is as safe as [`coffre_vault::PutStream::finish`] says; otherwise nothing is visible.
+    /// On `Ok` what was received is as safe as [`coffre_vault::PutStream::finish`] says; otherwise nothing is visible.
     pub async fn receive(
         self,
         vault: Vault,
         body: Incoming,
-        done: impl FnOnce(&ReceiptFacts) + Send + 'static,
-    ) -> std::result::Result<ReceiptFacts, Refusal> {
+        done: impl FnOnce(&S::Kept) + Send + 'static,
+    ) -> std::result::Result<S::Kept, Refusal> {
         let (send, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
         let (begun, has_begun) = oneshot::channel();
         let worker = tokio::task::spawn_blocking(move || {
@@ -76,9 +107,9 @@ impl Upload {
         vault: &Vault,
         begun: oneshot::Sender<()>,
         mut pieces: mpsc::Receiver<Piece>,
-    ) -> Result<ReceiptFacts> {
-        let Self { dataset, announced_bytes, mut digests, place } = self;
-        let mut put = vault.put(&dataset, announced_bytes)?;
+    ) -> Result<S::Kept> {
+        let Self { begin, mut digests, place } = self;
+        let mut put = begin(vault)?;
         if begun.send(()).is_err() {
             return Err(cut_off());
         }
@@ -145,7 +176,7 @@ async fn pump(mut body: Incoming, send: mpsc::Sender<Piece>) -> std::result::Res
     Ok(())
 }
 
-/// At this door a vault that refuses is one that is read-only for now: the client should come back.
+/// While a body is received, a vault that refuses is one that is read-only for now: the client should come back.
 fn refusal(fault: Fault) -> Refusal {
     match fault.class {
         Class::Refused | Class::Transient => (StatusCode::SERVICE_UNAVAILABLE, fault),

@@ -12,6 +12,7 @@ use coffre_core::geometry::Geometry;
 use coffre_core::ids::{ObjectId, VaultId};
 use coffre_core::keep::KeepRules;
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
+use coffre_core::repo::FileName;
 use coffre_core::wire::{
     ClientInfo, ClockInfo, DatasetInfo, DiskInfo, ForgotInfo, NewClient, PlanInfo, ReceiptFacts, ScrubInfo,
     SnapshotInfo, Status,
@@ -220,15 +221,12 @@ impl Vault {
     /// Begins a snapshot. `Refused` while read-only, `Full` when there is no room or quota for anything.
     /// `size_hint` is the announced length, when there is one: refused early if it can never fit.
     pub fn put(&self, dataset: &DatasetRef, size_hint: Option<u64>) -> Result<PutStream> {
-        let house = self.house().clone();
-        let core = house.open_for_work()?;
-        core.with(|e| e.writable())?;
-        house.expect_room(&core, &dataset.client, size_hint)?;
-        let taking = house.takings.begin(&dataset.client);
-        let room = house.takings.room(&core, &dataset.client);
-        let class = core.with(|e| e.catalog().policy(dataset).class);
-        let put = Put::begin(core.clone(), dataset.clone(), class, room)?;
-        Ok(PutStream { house, core, put, taking })
+        let core = self.house().open_for_work()?;
+        if core.with(|e| e.catalog().repo(dataset).is_some()) {
+            return Err(Fault::misuse(format!("{dataset} is a repository of restic"))
+                .next("choose another name for the data set"));
+        }
+        PutStream::begin(self.house(), core, dataset, size_hint, Put::begin)
     }
 
     /// Opens a snapshot for reading. `Absent` if there is none.
@@ -245,7 +243,7 @@ impl Vault {
         };
         let get = Get::open(core.clone(), &wanted.ok_or_else(|| house.perhaps_hidden(missing()))?)?;
         let info = snapshot_info(get.object());
-        Ok(SnapshotReader { house, core, get, info })
+        Ok(SnapshotReader::of(house, core, get, info))
     }
 
     /// When everything was looked at last, and what was found. With `deep`, a round is begun first: of labels, journals and
@@ -334,6 +332,29 @@ impl Vault {
 }
 
 impl PutStream {
+    /// Begins a stream of that data set or repository, made by `make` of the core, its name, its class and how much
+    /// room its client has.
+    pub(crate) fn begin(
+        house: &Arc<House>,
+        core: Arc<Core>,
+        dataset: &DatasetRef,
+        size_hint: Option<u64>,
+        make: impl FnOnce(Arc<Core>, DatasetRef, LockClass, u64) -> Result<Put>,
+    ) -> Result<Self> {
+        core.with(|e| e.writable())?;
+        house.expect_room(&core, &dataset.client, size_hint)?;
+        let taking = house.takings.begin(&dataset.client);
+        let room = house.takings.room(&core, &dataset.client);
+        let class = core.with(|e| e.catalog().policy(dataset).class);
+        let put = make(core.clone(), dataset.clone(), class, room)?;
+        Ok(Self { house: house.clone(), core, put, taking })
+    }
+
+    /// The SHA-256 of what came so far, of a file of a repository.
+    pub(crate) fn file_name(&self) -> Option<FileName> {
+        self.put.file_name()
+    }
+
     /// Takes the next bytes. `Full` when a quota or the disks are full; the stream is then over.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.taking.take(&self.core, bytes.len() as u64)?;
@@ -362,6 +383,10 @@ impl PutStream {
 }
 
 impl SnapshotReader {
+    pub(crate) fn of(house: Arc<House>, core: Arc<Core>, get: Get, info: SnapshotInfo) -> Self {
+        Self { house, core, get, info }
+    }
+
     /// What is read.
     pub fn info(&self) -> &SnapshotInfo {
         &self.info
@@ -395,6 +420,9 @@ pub(crate) fn snapshot_info(object: &ObjectFact) -> SnapshotInfo {
         received_ms: object.received_ms,
         locked_until_ms: object.locked_until_ms,
         class: object.class,
-        hash: format!("blake3:{}", object.hash),
+        hash: match object.file {
+            None => format!("blake3:{}", object.hash),
+            Some(_) => format!("sha256:{}", object.hash),
+        },
     }
 }

@@ -2,6 +2,7 @@
 
 mod census;
 mod forgetting;
+mod repos;
 
 use coffre_core::diskset::DiskSet;
 use coffre_core::fact::{Body, Born, ClientFact, DatasetFact, Fact, ObjectFact, PackFact};
@@ -11,6 +12,7 @@ use coffre_core::retention::ClockFact;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use forgetting::{Policy, named_packs};
+pub use repos::{RepoFigures, is_lock_file};
 
 /// Everything a vault keeps, as its facts say.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,7 @@ pub struct Catalog {
     logical: BTreeMap<ClientName, u64>,
     pack_bytes: u64,
     census: census::Census,
+    repos: repos::Repos,
 }
 
 #[derive(Clone, Debug)]
@@ -62,14 +65,19 @@ impl Catalog {
             Fact::Object(object) => self.add_object(object),
             Fact::Folded { id, body } => {
                 if let Some(entry) = self.objects.get_mut(&id) {
-                    if let Body::Inline(bytes) = &entry.fact.body {
+                    if let Body::Inline(bytes) = &entry.fact.body
+                        && self.inline.remove(&(entry.order, id))
+                    {
                         self.inline_bytes -= bytes.len() as u64;
-                        self.inline.remove(&(entry.order, id));
                     }
                     entry.fact.body = body;
                 }
             }
-            fact => self.apply_forgetting(fact),
+            fact => {
+                if let Some(fact) = self.apply_repo(fact) {
+                    self.apply_forgetting(fact);
+                }
+            }
         }
     }
 
@@ -87,15 +95,17 @@ impl Catalog {
         let order = self.next_order;
         self.next_order += 1;
         self.by_order.insert(order, fact.id);
-        if let Body::Inline(bytes) = &fact.body
-            && !bytes.is_empty()
-        {
+        if let Some(bytes) = repos::inline_to_fold(&fact) {
             self.inline.insert((order, fact.id));
-            self.inline_bytes += bytes.len() as u64;
+            self.inline_bytes += bytes;
         }
         *self.logical.entry(fact.dataset.client.clone()).or_default() += fact.size;
-        self.datasets.entry(fact.dataset.clone()).or_default().push(fact.id);
-        self.objects.insert(fact.id, Entry { order, fact });
+        let id = fact.id;
+        if fact.file.is_none() {
+            self.datasets.entry(fact.dataset.clone()).or_default().push(id);
+        }
+        self.add_file(&fact);
+        self.objects.insert(id, Entry { order, fact });
     }
 
     /// The facts that make this state again, in an order that does, each made when it is asked for: all of them at once
@@ -105,14 +115,17 @@ impl Catalog {
         let mut packs: Vec<&PackFact> = self.packs.values().collect();
         packs.sort_by_key(|p| p.id);
         let (before, after) = self.forgetting_facts();
+        let (repos, hidden) = self.repo_facts();
         self.born
             .iter()
             .map(|b| Fact::Born(b.clone()))
             .chain(self.clients.values().map(|c| Fact::Client(c.clone())))
             .chain(before)
+            .chain(repos)
             .chain(packs.into_iter().map(|p| Fact::PackAdded(p.clone())))
             .chain(self.moves.sorted().into_iter().map(|(id, into)| Fact::PackDropped { id, into }))
             .chain(objects.map(|e| Fact::Object(e.fact.clone())))
+            .chain(hidden)
             .chain(after)
     }
 

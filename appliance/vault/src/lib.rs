@@ -23,6 +23,7 @@ pub mod ports;
 pub mod put;
 mod read;
 pub mod renew;
+pub mod repos;
 mod scrub;
 mod shell;
 mod state;
@@ -31,3 +32,4 @@ pub mod upkeep;
 
 pub use adopt::{AdoptOutcome, adopt};
 pub use api::*;
+pub use repos::{FileStream, Kept};

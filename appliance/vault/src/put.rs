@@ -1,10 +1,14 @@
 //! A snapshot on its way in: cut into chunks, deduplicated, compressed, sealed into packs, then one fact.
 //!
+//! A file of a repository comes the same way, but is cryptic already: it is cut into pieces of one length, and neither looked up
+//! nor compressed.
+//!
 //! Memory per stream: one chunk being cut (twice the largest chunk at most), its compressed form, and the list of
 //! chunks so far; the packs are shared by all streams. Small objects never leave the first buffer and ride inline.
 
 use crate::core::Core;
 use crate::engine::{Hold, Ticket};
+use aws_lc_rs::digest;
 use coffre_core::chunk::Chunker;
 use coffre_core::class::LockClass;
 use coffre_core::fact::{Body, Fact, ObjectFact};
@@ -14,7 +18,8 @@ use coffre_core::ids::{ChunkId, ContentHash, ObjectId, PackId};
 use coffre_core::keys::DomainKey;
 use coffre_core::manifest::{ChunkRef, Manifest};
 use coffre_core::names::DatasetRef;
-use coffre_core::squeeze::{Squeezer, squeeze};
+use coffre_core::repo::{FileKind, FileName};
+use coffre_core::squeeze::{Squeezer, as_it_is, squeeze};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,13 +29,20 @@ pub struct Put {
     core: Arc<Core>,
     dataset: DatasetRef,
     class: LockClass,
-    hasher: blake3::Hasher,
+    form: Form,
     size: u64,
     room: u64,
     /// The beginning, until it is too long to ride inline.
     head: Option<Vec<u8>>,
-    chunker: Option<Chunker>,
     store: Store,
+}
+
+/// What is being received.
+enum Form {
+    /// A snapshot of a data set.
+    Snapshot { hasher: Box<blake3::Hasher>, chunker: Box<Chunker> },
+    /// A file of a repository, with the piece that is being filled.
+    File { kind: FileKind, hasher: digest::Context, piece: Vec<u8> },
 }
 
 /// What a finished snapshot waits for, and what its fact will say.
@@ -44,27 +56,40 @@ pub struct Submitted {
 impl Put {
     /// Begins. `room` is how many bytes may still be taken under the client's quota.
     pub fn begin(core: Arc<Core>, dataset: DatasetRef, class: LockClass, room: u64) -> Result<Self> {
+        let seed = core.keys.gear_seed(&dataset.client);
+        let chunker = Box::new(Chunker::new(core.limits.chunks, Some(&seed)));
+        let form = Form::Snapshot { hasher: Box::default(), chunker };
+        Self::begin_as(core, dataset, class, room, form)
+    }
+
+    /// Begins a file of a repository.
+    pub fn begin_file(
+        core: Arc<Core>,
+        repo: DatasetRef,
+        kind: FileKind,
+        class: LockClass,
+        room: u64,
+    ) -> Result<Self> {
+        let form = Form::File { kind, hasher: digest::Context::new(&digest::SHA256), piece: Vec::new() };
+        Self::begin_as(core, repo, class, room, form)
+    }
+
+    fn begin_as(
+        core: Arc<Core>,
+        dataset: DatasetRef,
+        class: LockClass,
+        room: u64,
+        form: Form,
+    ) -> Result<Self> {
         core.with(|e| e.writable())?;
         let domain = core.keys.domain(&dataset.client);
-        let seed = core.keys.gear_seed(&dataset.client);
-        let chunker = Chunker::new(core.limits.chunks, Some(&seed));
         let store = Store::new(core.clone(), class, domain)?;
         if !core.being_read() {
             // What was kept for readers is better used by streams.
             core.forget_sources();
         }
         core.streams.fetch_add(1, Ordering::Relaxed);
-        Ok(Self {
-            core,
-            dataset,
-            class,
-            hasher: blake3::Hasher::new(),
-            size: 0,
-            room,
-            head: Some(Vec::new()),
-            chunker: Some(chunker),
-            store,
-        })
+        Ok(Self { core, dataset, class, form, size: 0, room, head: Some(Vec::new()), store })
     }
 
     /// Takes the next bytes.
@@ -78,7 +103,12 @@ impl Put {
             return Err(Fault::full("the disks are full").next("free space or add larger disks"));
         }
         self.size += len;
-        self.hasher.update(bytes);
+        match &mut self.form {
+            Form::Snapshot { hasher, .. } => {
+                hasher.update(bytes);
+            }
+            Form::File { hasher, .. } => hasher.update(bytes),
+        }
         match self.head.take() {
             Some(mut head) if head.len() + bytes.len() <= self.core.limits.inline_max => {
                 head.extend_from_slice(bytes);
@@ -98,6 +128,12 @@ impl Put {
         self.size
     }
 
+    /// The SHA-256 of what came so far, of a file of a repository.
+    pub fn file_name(&self) -> Option<FileName> {
+        let Form::File { hasher, .. } = &self.form else { return None };
+        hasher.clone().finish().as_ref().try_into().ok().map(FileName)
+    }
+
     /// Ends the snapshot: what is left is cut and sealed, and its fact handed in.
     pub fn submit(mut self) -> Result<Submitted> {
         let body = match self.head.take() {
@@ -108,16 +144,19 @@ impl Put {
             None => self.body_in_packs()?,
         };
         let wall_ms = self.core.clock.wall_ms();
+        let (file, hash) = self.file_and_hash()?;
+        let lock = file != Some(FileKind::Locks);
         let object = ObjectFact {
             id: ObjectId(self.core.random()),
             dataset: self.dataset.clone(),
             size: self.size,
             stored_bytes: self.store.stored,
             received_ms: wall_ms,
-            locked_until_ms: self.core.locked_until_ms(self.class),
+            locked_until_ms: if lock { self.core.locked_until_ms(self.class) } else { wall_ms },
             class: self.class,
-            hash: ContentHash(*self.hasher.finalize().as_bytes()),
+            hash,
             body,
+            file,
         };
         let needs: Vec<PackId> = self.store.packs.clone();
         self.core.want_sealed(self.class, &needs)?;
@@ -125,18 +164,50 @@ impl Put {
         Ok(Submitted { ticket, object })
     }
 
-    fn cut(&mut self, bytes: &[u8]) -> Result<()> {
+    fn file_and_hash(&self) -> Result<(Option<FileKind>, ContentHash)> {
+        match &self.form {
+            Form::Snapshot { hasher, .. } => Ok((None, ContentHash(*hasher.finalize().as_bytes()))),
+            Form::File { kind, .. } => {
+                let name = self.file_name().ok_or_else(|| Fault::permanent("a file without a hash"))?;
+                Ok((Some(*kind), ContentHash(name.0)))
+            }
+        }
+    }
+
+    fn cut(&mut self, mut bytes: &[u8]) -> Result<()> {
         let store = &mut self.store;
-        match self.chunker.as_mut() {
-            Some(chunker) => chunker.push(bytes, &mut |chunk| store.add(chunk)),
-            None => Ok(()),
+        match &mut self.form {
+            Form::Snapshot { chunker, .. } => chunker.push(bytes, &mut |chunk| store.add(chunk)),
+            Form::File { piece, .. } => {
+                let len = self.core.limits.chunks.max();
+                while !bytes.is_empty() {
+                    if piece.is_empty() && bytes.len() >= len {
+                        let (whole, rest) = bytes.split_at(len);
+                        store.add_cryptic(whole)?;
+                        bytes = rest;
+                        continue;
+                    }
+                    let (now, rest) = bytes.split_at(bytes.len().min(len - piece.len()));
+                    // All at once: growing by doubling would copy what is there again and again.
+                    piece.reserve_exact(len - piece.len());
+                    piece.extend_from_slice(now);
+                    bytes = rest;
+                    if piece.len() == len {
+                        store.add_cryptic(piece)?;
+                        piece.clear();
+                    }
+                }
+                Ok(())
+            }
         }
     }
 
     fn body_in_packs(&mut self) -> Result<Body> {
-        if let Some(chunker) = self.chunker.take() {
-            let store = &mut self.store;
-            chunker.finish(&mut |chunk| store.add(chunk))?;
+        let store = &mut self.store;
+        match &mut self.form {
+            Form::Snapshot { chunker, .. } => chunker.finish(&mut |chunk| store.add(chunk))?,
+            Form::File { piece, .. } if !piece.is_empty() => store.add_cryptic(piece)?,
+            Form::File { .. } => {}
         }
         let manifest = self.store.take_manifest()?.encode();
         if manifest.len() <= self.core.limits.manifest_inline {
@@ -201,14 +272,27 @@ impl Store {
                 (pack, position)
             }
         };
+        self.name(id, plain.len(), pack, position);
+        Ok(())
+    }
+
+    /// Adds what its client has encrypted: nobody else has it, and no compressor makes it smaller.
+    fn add_cryptic(&mut self, plain: &[u8]) -> Result<()> {
+        let id = self.domain.chunk_id(plain);
+        let (pack, position, len) = self.core.add_blob(self.class, id, &as_it_is(plain))?;
+        self.stored += len;
+        self.name(id, plain.len(), pack, position);
+        Ok(())
+    }
+
+    fn name(&mut self, id: ChunkId, len: usize, pack: PackId, position: u32) {
         let next = self.packs.len() as u32;
         let number = *self.numbers.entry(pack).or_insert(next);
         if number == next {
             self.core.with(|e| e.hold(self.hold, pack));
             self.packs.push(pack);
         }
-        self.chunks.push(ChunkRef { id, len: plain.len() as u32, pack: number, position });
-        Ok(())
+        self.chunks.push(ChunkRef { id, len: len as u32, pack: number, position });
     }
 
     /// The list of the chunks since the last call. The packs stay: all of them are needed.

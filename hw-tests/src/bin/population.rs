@@ -131,6 +131,12 @@ fn until_checkpoint(curl: &Curl, disk: &Path) -> Result<()> {
         let pushed = curl.push("small", |out| out.write_all(&body))?;
         ensure!(pushed.status == 201, "push was answered with {}: {}", pushed.status, pushed.text());
     }
+    for _ in 0..600 {
+        if newest_checkpoint(disk)?.is_some() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     anyhow::bail!("the daemon made no checkpoint")
 }
 

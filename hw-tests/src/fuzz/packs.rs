@@ -75,6 +75,7 @@ pub(super) fn facts() -> Vec<Fact> {
         class: LockClass::DAYS_30,
         hash: ContentHash([9; 32]),
         body: inline.clone(),
+        file: None,
     };
     let pack = PackFact {
         id: PACK,

@@ -95,6 +95,10 @@ impl Condemned {
         self.packs.remove(id);
     }
 
+    pub fn pardon_object(&mut self, id: &ObjectId) {
+        self.objects.remove(id);
+    }
+
     fn to_facts(&self) -> impl Iterator<Item = Fact> {
         let mut by_time: BTreeMap<u64, (Vec<ObjectId>, Vec<PackId>)> = BTreeMap::new();
         self.objects.iter().for_each(|(id, at)| by_time.entry(*at).or_default().0.push(*id));
@@ -151,6 +155,7 @@ impl Catalog {
         if let Some(kept) = self.logical.get_mut(&entry.fact.dataset.client) {
             *kept = kept.saturating_sub(entry.fact.size);
         }
+        self.drop_file(&entry.fact);
         if let Some(ids) = self.datasets.get_mut(&entry.fact.dataset) {
             ids.retain(|other| other != id);
             if ids.is_empty() {

@@ -72,6 +72,8 @@ pub(crate) struct House {
     pub rooms: Rooms,
     pub takings: Takings,
     pub healths: Healths,
+    /// Names of files of repositories that are about to be handed in.
+    pub files_under_way: Mutex<std::collections::HashSet<crate::repos::FilePlace>>,
     /// Held by whoever changes clients.
     pub admin: Mutex<()>,
     /// Disks whose key slots are known to be those of the state folder.
@@ -168,6 +170,7 @@ impl House {
             entropy,
             takings: Takings::default(),
             healths: Healths::new(disks),
+            files_under_way: Mutex::default(),
             admin: Mutex::default(),
             slots_current: Mutex::new(DiskSet::EMPTY),
             roster: Mutex::default(),
@@ -337,9 +340,15 @@ impl House {
         self.wait_until(JOIN_CEILING_MS, || threads.iter().all(JoinHandle::is_finished));
     }
 
-    pub(super) fn wait_until(&self, ceiling_ms: u64, done: impl Fn() -> bool) {
+    pub fn wait_until(&self, ceiling_ms: u64, done: impl Fn() -> bool) -> bool {
         let deadline_ms = self.clock.mono_ms() + ceiling_ms;
-        while !done() && self.clock.mono_ms() < deadline_ms {
+        loop {
+            if done() {
+                return true;
+            }
+            if self.clock.mono_ms() >= deadline_ms {
+                return false;
+            }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }

@@ -112,6 +112,9 @@ impl Core {
         for dataset in self.with(|e| e.catalog().datasets().cloned().collect::<Vec<DatasetRef>>()) {
             snapshots.extend(self.judged(&dataset, &clock));
         }
+        for repo in self.repos_to_judge() {
+            snapshots.extend(self.judged_files(&repo, &clock));
+        }
         let mut going: HashMap<ObjectId, Option<bool>> = HashMap::new();
         for one in &snapshots {
             let goes = if one.condemned_ms.is_some() { None } else { Some(!one.verdict.keeps()) };
@@ -136,9 +139,7 @@ impl Core {
             let one = |id: &ObjectId| {
                 let fact = catalog.object(id)?;
                 // Bodies are large and not judged.
-                let bare =
-                    ObjectFact { body: coffre_core::fact::Body::Inline(Vec::new().into()), ..light(fact) };
-                Some((bare, catalog.object_condemned_ms(id)))
+                Some((light(fact), catalog.object_condemned_ms(id)))
             };
             (catalog.policy(dataset), catalog.snapshots(dataset).iter().filter_map(one).collect())
         });
@@ -290,7 +291,11 @@ impl Core {
         let due: HashSet<ObjectId> = due.into_iter().collect();
         let (mut freed, mut pardoned) = (Vec::new(), Vec::new());
         for dataset in datasets {
-            for one in self.judged(&dataset, &clock).into_iter().filter(|j| due.contains(&j.object.id)) {
+            let judged = match self.with(|e| e.catalog().repo(&dataset).is_some()) {
+                true => self.judged_files(&dataset, &clock),
+                false => self.judged(&dataset, &clock),
+            };
+            for one in judged.into_iter().filter(|j| due.contains(&j.object.id)) {
                 let over =
                     clock.has_passed(one.object.locked_until_ms) || self.flaws.has(Flaw::ForgetUnderLock);
                 let goes = !one.verdict.keeps() && (over || self.flaws.has(Flaw::CountPastLock));
@@ -354,7 +359,7 @@ impl Core {
         due
     }
 
-    fn hand_in(&self, fact: Fact) -> Result<()> {
+    pub(super) fn hand_in(&self, fact: Fact) -> Result<()> {
         self.wait(self.submit(vec![fact], Vec::new())).map(|_| ())
     }
 
@@ -374,7 +379,7 @@ impl Core {
 }
 
 /// A fact without its body, which may be long.
-fn light(fact: &ObjectFact) -> ObjectFact {
+pub(super) fn light(fact: &ObjectFact) -> ObjectFact {
     ObjectFact {
         id: fact.id,
         dataset: fact.dataset.clone(),
@@ -384,6 +389,7 @@ fn light(fact: &ObjectFact) -> ObjectFact {
         locked_until_ms: fact.locked_until_ms,
         class: fact.class,
         hash: fact.hash,
+        file: fact.file,
         body: coffre_core::fact::Body::Inline(Vec::new().into()),
     }
 }

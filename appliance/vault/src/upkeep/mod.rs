@@ -7,6 +7,7 @@
 
 mod clock;
 mod compact;
+mod files;
 mod fold;
 mod forget;
 mod heal;

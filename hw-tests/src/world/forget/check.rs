@@ -1,6 +1,6 @@
 //! What must hold in the world of forgetting, after each step and in the end.
 
-use super::{DATASETS, HOUR_MS, MANY, World, name_of};
+use super::{DATASETS, HOUR_MS, MANY, REPO, World, name_of};
 use crate::world::{Broken, check};
 use coffre_core::diskset::DiskSet;
 use coffre_core::flaw::Flaws;
@@ -25,19 +25,36 @@ impl World {
             let there = (0..DATASETS.len()).map(|d| catalog.snapshots(&name_of(d)).to_vec()).collect();
             (there, catalog.condemned_objects().map(|(id, _)| *id).collect())
         });
-        let present: BTreeSet<ObjectId> = there.iter().flatten().copied().collect();
+        let (files, seen_files) = Self::files_there(core);
+        let mut present: BTreeSet<ObjectId> = there.iter().flatten().copied().collect();
+        present.extend(files);
+        if let Some(one) = self.known.iter().find(|k| {
+            k.dataset == REPO
+                && k.acked
+                && !k.gone
+                && k.may_go_true_ms.is_none()
+                && !seen_files.contains(&k.id)
+        }) {
+            self.check_file_gone(one)?;
+        }
         for (dataset, there) in there.iter().enumerate() {
             self.check_kept(dataset, there)?;
         }
         let now_ms = self.true_ms;
         let pending: HashSet<ObjectId> = self.pending.iter().map(|(_, id)| *id).collect();
-        for one in &mut self.known {
+        let mut gone_files = Vec::new();
+        for (at, one) in self.known.iter_mut().enumerate() {
             if present.contains(&one.id) {
                 if !condemned.contains(&one.id) {
                     one.free_of_blame_ms = now_ms;
                 }
             } else if one.acked && !one.gone {
                 one.gone = true;
+                if one.dataset == REPO {
+                    self.seen.files_gone += 1;
+                    gone_files.push(at);
+                    continue;
+                }
                 self.seen.forgotten += 1;
                 if now_ms < one.locked_true_ms {
                     let early = one.locked_true_ms - now_ms;
@@ -54,7 +71,7 @@ impl World {
                 one.free_of_blame_ms = now_ms;
             }
         }
-        Ok(())
+        gone_files.into_iter().try_for_each(|at| self.check_file_gone(&self.known[at]))
     }
 
     /// The newest stays, and as many of the last ones as the rules ever asked for at least.
@@ -78,9 +95,10 @@ impl World {
     /// Everything that is there reads as it was handed in.
     pub(super) fn look(&mut self) -> Result<(), Broken> {
         let (core, _) = self.on();
-        let there: Vec<ObjectId> = core.with(|e| {
+        let mut there: Vec<ObjectId> = core.with(|e| {
             (0..DATASETS.len()).flat_map(|d| e.catalog().snapshots(&name_of(d)).to_vec()).collect()
         });
+        there.extend(Self::files_there(&core).0);
         // What was written while a disk was away may be on the others alone: then an error is an answer.
         let all_there = self.all_in_use();
         for id in there {

@@ -13,7 +13,7 @@ use coffre_vault::ports::Disk;
 impl World {
     pub(super) fn set_policy(&mut self) {
         let (core, _) = self.on();
-        let dataset = self.rng.index(DATASETS.len());
+        let dataset = self.rng.index(DATASETS.len() + 1);
         let class = LockClass([2, 8, 30, 90][self.rng.index(4)]);
         let keep = KeepRules { last: self.rng.below(4) as u32, ..KeepRules::default() };
         let before = core.with(|e| e.catalog().policy(&name_of(dataset)).keep.last);

@@ -11,6 +11,7 @@
 
 mod check;
 mod days;
+mod files;
 mod mend;
 mod streams;
 
@@ -31,6 +32,9 @@ use std::sync::Arc;
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 const DATASETS: [&str; 3] = ["alpha/docs", "alpha/base", "beta/docs"];
+/// The number of what stands behind the data sets: a repository.
+const REPO: usize = DATASETS.len();
+const REPO_NAME: &str = "alpha/repo";
 /// Ballast of a disk: twice the journal between two checkpoints, and a segment.
 const BALLAST_LEN: u64 = 320 << 10;
 /// Most steps of a world that has come to rest long before.
@@ -49,6 +53,9 @@ pub const FORGET_FLAWS: &[Flaw] = &[
     Flaw::FreeInFlight,
     Flaw::FreeBeforeAck,
     Flaw::IgnoreGuardRail,
+    Flaw::FreeByAge,
+    Flaw::FreeDeletedEarly,
+    Flaw::DeleteAppendOnly,
 ];
 
 /// What one run simulates.
@@ -93,6 +100,12 @@ pub struct ForgetSeen {
     pub asked: u64,
     /// Snapshots that were refused because a disk was full.
     pub refused_full: u64,
+    /// Files of repositories that their client deleted.
+    pub deleted: u64,
+    /// Files that went in the end.
+    pub files_gone: u64,
+    /// Files that the owner showed again.
+    pub shown: u64,
     /// Shards damaged.
     pub rotten: u64,
     /// Steps of the scrub that had something to do.
@@ -115,6 +128,9 @@ impl ForgetSeen {
         self.attacks += other.attacks;
         self.asked += other.asked;
         self.refused_full += other.refused_full;
+        self.deleted += other.deleted;
+        self.files_gone += other.files_gone;
+        self.shown += other.shown;
         self.rotten += other.rotten;
         self.scrubbed += other.scrubbed;
         self.healings += other.healings;
@@ -141,6 +157,8 @@ struct Known {
     /// True time of the last look at which it was not condemned yet.
     free_of_blame_ms: u64,
     gone: bool,
+    /// From when on, in true time, a file of a repository may go: its client deleted it.
+    may_go_true_ms: Option<u64>,
 }
 
 struct Stream {
@@ -216,7 +234,7 @@ impl World {
             let some = if self.case.m > 0 && self.rng.chance(1, 8) { all.without(away) } else { all };
             return self.boot(some, true);
         }
-        match self.rng.below(110) {
+        match self.rng.below(118) {
             0..=13 => self.put_whole()?,
             14..=21 => self.begin(),
             22..=33 => self.write_on(),
@@ -232,6 +250,7 @@ impl World {
             97 if self.case.full => self.fill_or_free(),
             100..=103 if self.case.rot => self.rot(),
             100..=109 => self.scrub_and_heal(),
+            110..=117 => self.repository()?,
             _ => self.look()?,
         }
         self.collect();
@@ -293,5 +312,5 @@ impl World {
 }
 
 fn name_of(dataset: usize) -> DatasetRef {
-    DATASETS[dataset].parse().expect("a valid name")
+    DATASETS.get(dataset).unwrap_or(&REPO_NAME).parse().expect("a valid name")
 }

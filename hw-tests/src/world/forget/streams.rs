@@ -49,6 +49,7 @@ impl World {
             locked_true_ms: self.true_ms + stream.class.millis(),
             free_of_blame_ms: self.true_ms,
             gone: false,
+            may_go_true_ms: None,
         });
         self.pending.push((submitted.ticket, id));
         named_packs(&submitted.object.body).map_err(|fault| Broken(fault.to_string()))

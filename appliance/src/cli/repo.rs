@@ -1,0 +1,127 @@
+//! `coffre repo list | set | remove | restore`.
+
+use super::{Outcome, Said, knock, show};
+use crate::clock;
+use crate::state::StateDir;
+use clap::Subcommand;
+use coffre_core::names::DatasetRef;
+use coffre_core::repo::RepoMode;
+use coffre_core::wire::{Reply, RepoInfo, Request};
+use serde_json::{Value, json};
+
+/// What may be done with repositories.
+#[derive(Debug, Subcommand)]
+pub enum RepoCommand {
+    /// All repositories, and what their clients deleted and may still come back.
+    List,
+    /// Say what its client may do with a repository.
+    Set {
+        /// CLIENT/REPO.
+        repo: DatasetRef,
+        /// append-only: it only takes more. recoverable: what the client deletes is hidden, kept for as long as its lock and
+        /// its class say, and brought back by `coffre repo restore`.
+        #[arg(long, value_name = "MODE")]
+        mode: RepoMode,
+    },
+    /// Take a repository away from its client. Everything in it is kept for as long as its locks and its class say.
+    Remove {
+        /// CLIENT/REPO.
+        repo: DatasetRef,
+    },
+    /// Bring back what the client of a repository deleted, or a repository that was removed.
+    Restore {
+        /// CLIENT/REPO.
+        repo: DatasetRef,
+    },
+}
+
+/// Runs one of them.
+pub fn run(state: &StateDir, command: RepoCommand) -> Outcome<Said> {
+    match command {
+        RepoCommand::List => list(state),
+        RepoCommand::Set { repo, mode } => {
+            let info = one(state, &Request::RepoSet { repo, mode })?.0;
+            let may = match info.mode {
+                RepoMode::AppendOnly => "only takes more: nothing in it is deleted".into(),
+                RepoMode::Recoverable => {
+                    format!("lets its client delete; what it deletes is kept for {} more", info.class)
+                }
+            };
+            Ok(Said { human: format!("{} {may}.", info.repo), json: view(&info) })
+        }
+        RepoCommand::Remove { repo } => {
+            let info = one(state, &Request::RepoRemove { repo })?.0;
+            let until = info
+                .hidden_until_ms
+                .map_or_else(String::new, |ms| format!(" until {} at least", clock::local(ms)));
+            let human = format!(
+                "{} is gone for its client. {} files are kept{until}; `coffre repo restore {}` brings them back.",
+                info.repo, info.hidden_files, info.repo
+            );
+            Ok(Said { human, json: view(&info) })
+        }
+        RepoCommand::Restore { repo } => {
+            let (info, shown) = one(state, &Request::RepoRestore { repo })?;
+            let left = match info.hidden_files {
+                0 => String::new(),
+                n => format!(" {n} stay hidden: their names are in use by newer files."),
+            };
+            let mut json = view(&info);
+            json["restored_files"] = shown.into();
+            Ok(Said { human: format!("{}: {shown} files came back.{left}", info.repo), json })
+        }
+    }
+}
+
+fn list(state: &StateDir) -> Outcome<Said> {
+    let (all, _) = ask(state, &Request::RepoList)?;
+    let json = json!({ "repositories": all.iter().map(view).collect::<Vec<Value>>() });
+    if all.is_empty() {
+        return Ok(Said { human: "No repositories yet.".into(), json });
+    }
+    let row = |info: &RepoInfo| {
+        let mode = if info.removed { "removed".to_owned() } else { info.mode.to_string() };
+        let deleted = match info.hidden_files {
+            0 => String::new(),
+            n => format!("{n} files, {}", show::bytes(info.hidden_bytes)),
+        };
+        [
+            info.repo.to_string(),
+            mode,
+            info.class.to_string(),
+            info.snapshots.to_string(),
+            show::bytes(info.bytes),
+            info.newest_ms.map_or_else(String::new, clock::local),
+            deleted,
+            info.hidden_until_ms.map_or_else(String::new, clock::local),
+        ]
+    };
+    let rows: Vec<_> = all.iter().map(row).collect();
+    let head =
+        ["REPOSITORY", "MODE", "LOCK", "SNAPSHOTS", "SIZE", "LAST BACKUP", "DELETED BY CLIENT", "KEPT UNTIL"];
+    Ok(Said { human: show::table(head, &rows), json })
+}
+
+fn one(state: &StateDir, request: &Request) -> Outcome<(RepoInfo, u64)> {
+    let (repos, shown) = ask(state, request)?;
+    let info = repos.into_iter().next();
+    let nothing = || coffre_core::fault::Fault::permanent("the daemon gave no answer").into();
+    info.map(|info| (info, shown)).ok_or_else(nothing)
+}
+
+fn ask(state: &StateDir, request: &Request) -> Outcome<(Vec<RepoInfo>, u64)> {
+    match knock::ask(state, request)? {
+        Reply::Repos { repos, shown } => Ok((repos, shown)),
+        other => Err(knock::unexpected(&other)),
+    }
+}
+
+fn view(info: &RepoInfo) -> Value {
+    json!({
+        "repository": info.repo, "mode": info.mode, "removed": info.removed, "class_seconds": info.class,
+        "created_at": clock::utc(info.created_ms), "files_count": info.files, "bytes": info.bytes,
+        "snapshots_count": info.snapshots, "newest_at": info.newest_ms.map(clock::utc),
+        "deleted_files_count": info.hidden_files, "deleted_bytes": info.hidden_bytes,
+        "deleted_kept_until": info.hidden_until_ms.map(clock::utc),
+    })
+}

@@ -1,0 +1,166 @@
+//! The restic door: the REST protocol of restic, versions 1 and 2, over the vault's objects.
+//!
+//! ```text
+//! POST   /CLIENT/REPO/?create=true          makes a repository; again: nothing happens
+//! HEAD, GET, POST, DELETE  …/config         the one file without a name
+//! GET    …/TYPE/                            names, or names and lengths (version 2)
+//! HEAD, GET, POST, DELETE  …/TYPE/NAME      a file, called by the SHA-256 of its bytes
+//! ```
+//! TYPE is data, keys, locks, snapshots or index. `/CLIENT/` is short for `/CLIENT/default/`. The first part of a path is the
+//! client's own name: at any other one it finds the same refusal, whether there is something or not.
+//! The whole table, and the test of each line, is in `docs/restic.md`.
+
+mod address;
+mod list;
+
+use self::address::Address;
+use super::answer::{self, Answer};
+use super::digests::Digests;
+use super::http::{Street, Visit};
+use super::upload::Upload;
+use super::{give, incoming};
+use coffre_core::fault::{Class, Fault, Result};
+use coffre_core::names::DatasetRef;
+use coffre_core::repo::{FileKind, FileName};
+use coffre_vault::{Kept, Vault};
+use hyper::body::{Body, Incoming};
+use hyper::{Method, Request, StatusCode};
+
+/// Answers a request whose path continues with `rest` after the client's name.
+pub async fn answer(street: &Street, visit: Visit, rest: &[&str], request: Request<Incoming>) -> Answer {
+    let (name, address) = match address::parse(rest) {
+        Ok(parsed) => parsed,
+        Err(fault) => return answer::of_fault(&fault),
+    };
+    let repo = DatasetRef { client: visit.client.clone(), name };
+    let method = request.method().clone();
+    let reading = matches!(method, Method::GET | Method::HEAD);
+    let outcome = match address {
+        Address::Root if method == Method::POST => create(street, &visit, repo, &request).await,
+        Address::Root if method == Method::DELETE => {
+            Err(Fault::refused("a repository is not deleted by its client")
+                .next("whoever looks after the box can: coffre repo remove"))
+        }
+        Address::Root => Ok(answer::method_not_allowed("POST")),
+        Address::List(kind) if method == Method::GET => {
+            list::names(street, repo, kind, request.headers()).await
+        }
+        Address::List(_) => Ok(answer::method_not_allowed("GET")),
+        Address::File(kind, name) if reading => read(street, repo, kind, name, &request).await,
+        Address::File(kind, name) if method == Method::POST => {
+            post(street, visit, repo, kind, name, request).await
+        }
+        Address::File(kind, name) if method == Method::DELETE => {
+            delete(street, &visit, repo, kind, name).await
+        }
+        Address::File(..) => Ok(answer::method_not_allowed("GET, HEAD, POST, DELETE")),
+    };
+    outcome.unwrap_or_else(|fault| answer::of_fault(&fault))
+}
+
+async fn create(
+    street: &Street,
+    visit: &Visit,
+    repo: DatasetRef,
+    request: &Request<Incoming>,
+) -> Result<Answer> {
+    let asked = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "create=true"));
+    if !asked {
+        return Err(Fault::misuse("a repository is made with POST and ?create=true").next("use restic init"));
+    }
+    let wanted = repo.clone();
+    let made = street.ask(move |vault| vault.repo_create(&wanted)).await;
+    match made {
+        Ok(()) => {
+            let Visit { peer, request_id, .. } = visit;
+            tracing::info!(target: "audit", request = %request_id, %peer, %repo, "repository made");
+            Ok(answer::empty(StatusCode::OK))
+        }
+        Err(fault) => Ok(not_now(fault)),
+    }
+}
+
+async fn read(
+    street: &Street,
+    repo: DatasetRef,
+    kind: FileKind,
+    name: Option<FileName>,
+    request: &Request<Incoming>,
+) -> Result<Answer> {
+    let place = street.place().await?;
+    let reader = street.ask(move |vault| vault.repo_read(&repo, kind, name)).await?;
+    give::stored(reader, request, place).await
+}
+
+async fn post(
+    street: &Street,
+    visit: Visit,
+    repo: DatasetRef,
+    kind: FileKind,
+    name: Option<FileName>,
+    request: Request<Incoming>,
+) -> Result<Answer> {
+    let Visit { request_id, peer, .. } = visit;
+    let announced_bytes = match incoming::check_headers(request.headers()) {
+        Ok(()) => request.body().size_hint().exact(),
+        Err((status, fault)) => return Ok(answer::with_status(status, &fault)),
+    };
+    let digests = Digests::from_headers(request.headers())?;
+    let place = street.place().await?;
+    let wanted = repo.clone();
+    let begin = move |vault: &Vault| vault.repo_put(&wanted, kind, name, announced_bytes);
+    let (of, id) = (repo.clone(), request_id.clone());
+    let done = move |kept: &Kept| {
+        if let Kept::New(facts) = kept {
+            let (size, hash, tolerates) = (facts.snapshot.size, &facts.snapshot.hash, facts.tolerates);
+            tracing::info!(target: "audit", request = %id, %peer, repo = %of, %kind, size, tolerates, %hash, "file kept");
+        }
+    };
+    let upload = Upload { begin, digests, place };
+    match upload.receive(street.vault().clone(), request.into_body(), done).await {
+        Ok(Kept::New(_) | Kept::Known) => Ok(answer::empty(StatusCode::OK)),
+        Ok(Kept::OtherConfig) => {
+            Err(Fault::refused(format!("{repo} has another config, and it is not replaced")))
+        }
+        Err((status, fault)) => {
+            tracing::warn!(target: "audit", request = %request_id, %peer, %repo, %kind, class = ?fault.class, %fault,
+                "nothing kept");
+            Ok(match fault.class {
+                Class::Permanent | Class::Corrupt => answer::of_fault(&fault),
+                _ => answer::with_status(status, &fault),
+            })
+        }
+    }
+}
+
+async fn delete(
+    street: &Street,
+    visit: &Visit,
+    repo: DatasetRef,
+    kind: FileKind,
+    name: Option<FileName>,
+) -> Result<Answer> {
+    let wanted = repo.clone();
+    let deleted = street.ask(move |vault| vault.repo_delete(&wanted, kind, name)).await;
+    let Visit { peer, request_id, .. } = visit;
+    let what = name.map_or_else(String::new, |name| name.to_string());
+    match &deleted {
+        Ok(()) if kind == FileKind::Locks => {}
+        Ok(()) => {
+            tracing::info!(target: "audit", request = %request_id, %peer, %repo, %kind, name = %what, "file hidden");
+        }
+        Err(fault) => {
+            tracing::info!(target: "audit", request = %request_id, %peer, %repo, %kind, name = %what, %fault,
+                "not deleted");
+        }
+    }
+    deleted.map(|()| answer::empty(StatusCode::OK))
+}
+
+/// A vault that is read-only for now: restic takes 403 for an end and comes back after 503.
+fn not_now(fault: Fault) -> Answer {
+    match fault.class {
+        Class::Refused => answer::with_status(StatusCode::SERVICE_UNAVAILABLE, &fault),
+        _ => answer::of_fault(&fault),
+    }
+}

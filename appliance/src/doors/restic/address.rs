@@ -1,0 +1,109 @@
+//! Addresses of the restic door, parsed into types before anything else sees them.
+
+use coffre_core::fault::{Fault, Result};
+use coffre_core::names::DatasetName;
+use coffre_core::repo::{FileKind, FileName};
+
+/// The repository of an address that names none.
+const DEFAULT: &str = "default";
+
+/// What an address is within its repository.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// The repository itself.
+    Root,
+    /// All files of a kind.
+    List(FileKind),
+    /// A file; without a name it is the config.
+    File(FileKind, Option<FileName>),
+}
+
+/// Reads the parts of a path behind the client's name. `Absent` when nothing can be there, `Misuse` when a name is none.
+pub fn parse(rest: &[&str]) -> Result<(DatasetName, Address)> {
+    // The words for types are no names, so what they begin is within the default repository.
+    match rest {
+        [] | [""] => Ok((name(DEFAULT)?, Address::Root)),
+        [word, ..] if *word == "config" || FileKind::named(word).is_some() => {
+            Ok((name(DEFAULT)?, within(rest)?))
+        }
+        [repo] | [repo, ""] => Ok((name(repo)?, Address::Root)),
+        [repo, rest @ ..] => Ok((name(repo)?, within(rest)?)),
+    }
+}
+
+fn within(rest: &[&str]) -> Result<Address> {
+    match rest {
+        ["config"] => Ok(Address::File(FileKind::Config, None)),
+        [kind, ""] => FileKind::named(kind).map(Address::List).ok_or_else(nothing),
+        [kind, name] => {
+            let kind = FileKind::named(kind).ok_or_else(nothing)?;
+            let name = name.parse().map_err(|bad| Fault::misuse(format!("{bad}")))?;
+            Ok(Address::File(kind, Some(name)))
+        }
+        _ => Err(nothing()),
+    }
+}
+
+fn name(text: &str) -> Result<DatasetName> {
+    text.parse().map_err(|bad| Fault::misuse(format!("{bad}")))
+}
+
+fn nothing() -> Fault {
+    Fault::absent("there is nothing at this address of a repository")
+        .next("an address is CLIENT/REPO/ and what restic's REST protocol has behind it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffre_core::fault::Class;
+
+    fn read(path: &str) -> Result<(String, Address)> {
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        parse(&parts).map(|(name, address)| (name.to_string(), address))
+    }
+
+    #[test]
+    fn one_folder_or_two_and_everything_behind_them() {
+        let hash = "ab".repeat(32);
+        let file = Address::File(FileKind::Data, Some(FileName([0xab; 32])));
+        let config = Address::File(FileKind::Config, None);
+        for (path, name, address) in [
+            ("", "default", Address::Root),
+            ("/", "default", Address::Root),
+            ("/config", "default", config),
+            ("/keys/", "default", Address::List(FileKind::Keys)),
+            (&format!("/data/{hash}"), "default", file),
+            ("/default/", "default", Address::Root),
+            ("/work", "work", Address::Root),
+            ("/work/", "work", Address::Root),
+            ("/work/config", "work", config),
+            ("/work/snapshots/", "work", Address::List(FileKind::Snapshots)),
+            (&format!("/work/data/{hash}"), "work", file),
+        ] {
+            assert_eq!(read(path), Ok((name.to_owned(), address)), "{path}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let absent = [
+            "/keys",
+            "/work/keys",
+            "/work/other/",
+            "/work/data/ab/cd",
+            "/config/",
+            "/work/config/",
+            "/a/b/c",
+            "//x/",
+        ];
+        let misuse =
+            ["/Work/", "/work/data/xyz", "/data/AB", "/../", "/work/data/..", "/a%2fb/", "/v1/", "/-/"];
+        for (paths, class) in [(&absent[..7], Class::Absent), (&misuse[..], Class::Misuse)] {
+            for path in paths {
+                assert_eq!(read(path).map_err(|fault| fault.class), Err(class), "{path}");
+            }
+        }
+        assert!(read(absent[7]).is_err());
+    }
+}
