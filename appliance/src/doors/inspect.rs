@@ -9,6 +9,7 @@ use super::http::parts;
 use super::incoming;
 pub use super::ranges::Selected;
 use super::ranges::select;
+use super::restic::{self, Address};
 use coffre_core::fault::Result;
 use hyper::Uri;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -47,6 +48,27 @@ pub fn address(target: &[u8]) -> Option<Vec<String>> {
         ["v1", "datasets", rest @ ..] => Some(rest.iter().map(|&part| part.to_owned()).collect()),
         _ => None,
     }
+}
+
+/// What an address means behind the folder of a client at the restic door: the repository's name, and the rest of the address as it would
+/// be written again. `None` when it is no address of that client.
+pub fn repository(target: &[u8], client: &str) -> Option<Result<(String, String)>> {
+    let uri = Uri::try_from(target).ok()?;
+    let parts = parts(uri.path())?;
+    let (first, rest) = parts.split_first()?;
+    if *first != client {
+        return None;
+    }
+    let written = |(name, address): (coffre_core::names::DatasetName, Address)| {
+        let within = match address {
+            Address::Root => String::new(),
+            Address::List(kind) => format!("{kind}/"),
+            Address::File(kind, None) => kind.to_string(),
+            Address::File(kind, Some(name)) => format!("{kind}/{name}"),
+        };
+        (name.to_string(), within)
+    };
+    Some(restic::parse_address(rest).map(written))
 }
 
 fn header_map(pairs: &[(Vec<u8>, Vec<u8>)]) -> Option<HeaderMap> {

@@ -13,7 +13,7 @@
 mod address;
 mod list;
 
-use self::address::Address;
+pub use self::address::{Address, parse as parse_address};
 use super::answer::{self, Answer};
 use super::digests::Digests;
 use super::http::{Street, Visit};
@@ -28,7 +28,7 @@ use hyper::{Method, Request, StatusCode};
 
 /// Answers a request whose path continues with `rest` after the client's name.
 pub async fn answer(street: &Street, visit: Visit, rest: &[&str], request: Request<Incoming>) -> Answer {
-    let (name, address) = match address::parse(rest) {
+    let (name, address) = match parse_address(rest) {
         Ok(parsed) => parsed,
         Err(fault) => return answer::of_fault(&fault),
     };

@@ -72,6 +72,18 @@ pub const TARGETS: &[Target] = &[
         one_in: 1,
         memory: in_proportion,
     },
+    Target {
+        name: "repo-address",
+        samples: repo_addresses,
+        check: check_repo_address,
+        mend: None,
+        tokens: &[
+            b"/", b"//", b"..", b"%2f", b"?", b"/pc", b"/data/", b"/config", b"/keys/", b"default", b"A",
+        ],
+        max_len: 400,
+        one_in: 1,
+        memory: in_proportion,
+    },
 ];
 
 /// Eight bytes with the size of the body, then the header.
@@ -201,4 +213,36 @@ fn check_address(target: &[u8]) -> Result<Answer, String> {
         "nothing is decoded, so nothing is decoded twice",
     )?;
     accepted(parts.len().min(6))
+}
+
+fn repo_addresses(_: &mut Rng) -> Vec<Vec<u8>> {
+    let name = "0123456789abcdef".repeat(4);
+    let texts = [
+        "/pc/".to_owned(),
+        "/pc/work/?create=true".to_owned(),
+        "/pc/work/config".to_owned(),
+        "/pc/snapshots/".to_owned(),
+        format!("/pc/work/data/{name}"),
+        format!("https://box.local:8443/pc/locks/{name}"),
+    ];
+    texts.map(String::into_bytes).to_vec()
+}
+
+fn check_repo_address(target: &[u8]) -> Result<Answer, String> {
+    let Some(read) = inspect::repository(target, "pc") else { return refused("not this client's") };
+    let (name, within) = match read {
+        Ok(read) => read,
+        Err(why) => return refused(&format!("{:?} {}", why.class, why.what)),
+    };
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    hold(
+        !name.is_empty() && name.len() <= 32 && name.bytes().all(good),
+        "a repository has a name of the house",
+    )?;
+    let parts: Vec<&str> = within.split('/').collect();
+    let file = parts.get(1).is_none_or(|file| file.is_empty() || file.len() == 64);
+    hold(parts.len() <= 2 && file, "a file is called by 64 digits")?;
+    let again = inspect::repository(format!("/pc/{name}/{within}").as_bytes(), "pc");
+    hold(again == Some(Ok((name.clone(), within.clone()))), "an address written again means the same")?;
+    accepted((name == "default", parts[0].to_owned(), parts.len()))
 }

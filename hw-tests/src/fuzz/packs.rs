@@ -12,6 +12,7 @@ use coffre_core::geometry::Geometry;
 use coffre_core::ids::{ChunkId, ContentHash, DiskNo, ObjectId, PackId};
 use coffre_core::manifest::{ChunkRef, Manifest};
 use coffre_core::pack::{PACK_ALIGN, PackBuilder, open_toc};
+use coffre_core::repo::{FileKind, RepoFact, RepoMode};
 use coffre_core::shard::PackDigest;
 use coffre_core::squeeze::{MAX_CHUNK_LEN, Squeezer, squeeze, unsqueeze};
 
@@ -75,7 +76,7 @@ pub(super) fn facts() -> Vec<Fact> {
         class: LockClass::DAYS_30,
         hash: ContentHash([9; 32]),
         body: inline.clone(),
-        file: None,
+        file: Some(FileKind::Snapshots),
     };
     let pack = PackFact {
         id: PACK,
@@ -100,6 +101,14 @@ pub(super) fn facts() -> Vec<Fact> {
         Fact::PackDropped { id: PackId([4; 16]), into: PACK },
         Fact::Object(object),
         Fact::Folded { id: ObjectId([1; 16]), body: inline },
+        Fact::Repo(RepoFact {
+            repo: "pc-fatima/work".parse().expect("valid"),
+            mode: RepoMode::Recoverable,
+            created_ms: 6,
+            removed: true,
+        }),
+        Fact::Hidden { at_ms: 7, objects: vec![ObjectId([1; 16])] },
+        Fact::Shown { objects: vec![ObjectId([1; 16]), ObjectId([2; 16])] },
         Fact::Folded { id: ObjectId([2; 16]), body: Body::Deep(vec![7; 30].into()) },
     ]
 }

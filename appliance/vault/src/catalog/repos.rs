@@ -12,6 +12,9 @@ use coffre_core::repo::{FileKind, FileName, RepoFact, RepoMode};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+/// Where a file stands in its repository.
+type Place = (FileKind, FileName);
+
 /// Files per name, and what is hidden.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Repos {
@@ -24,7 +27,7 @@ pub(super) struct Repos {
 #[derive(Clone, Debug, Default)]
 struct Repo {
     fact: Option<RepoFact>,
-    files: BTreeMap<(FileKind, FileName), ObjectId>,
+    files: BTreeMap<Place, ObjectId>,
     /// When each was hidden, on the retention clock.
     hidden: BTreeMap<ObjectId, u64>,
     bytes: u64,
@@ -50,7 +53,7 @@ pub struct RepoFigures {
     pub newest_ms: Option<u64>,
 }
 
-fn key(fact: &ObjectFact) -> Option<(FileKind, FileName)> {
+fn key(fact: &ObjectFact) -> Option<Place> {
     fact.file.map(|kind| (kind, FileName(fact.hash.0)))
 }
 
@@ -229,10 +232,7 @@ impl Catalog {
 }
 
 /// The places of one kind after a name.
-fn range_of(
-    kind: FileKind,
-    after: Option<FileName>,
-) -> (Bound<(FileKind, FileName)>, Bound<(FileKind, FileName)>) {
+fn range_of(kind: FileKind, after: Option<FileName>) -> (Bound<Place>, Bound<Place>) {
     let first = (kind, FileName([0; 32]));
     let from = after.map_or(Bound::Included(first), |name| Bound::Excluded((kind, name)));
     (from, Bound::Included((kind, FileName([0xff; 32]))))
