@@ -91,7 +91,7 @@ mod tests {
     fn a_status_is_understood() {
         let answer = concat!(
             r#"{"is":"status","name":"bureau","vault_id":"07070707070707070707070707070707","light":"amber","reasons":[],"#,
-            r#""writable":true,"can_lose_disks":1,"geometry":"2+1","epoch":1,"disks":[],"objects":0,"logical_bytes":0,"#,
+            r#""writable":true,"can_lose_disks":1,"geometry":"2+1","epoch":1,"disks":[],"objects":0,"snapshots":0,"logical_bytes":0,"#,
             r#""stored_bytes":0,"packs":0,"debt_packs":0,"index_ready":true,"jobs":[],"try_out":false}"#,
             "\n"
         );

@@ -141,7 +141,7 @@ fn kept(frame: &mut Frame<'_>, area: Rect, state: &State, status: &Status) {
     ]);
     let second = format!(
         " {} {} · {} {} · {} {}",
-        language.count(status.objects),
+        language.count(status.snapshots),
         language.word(Word::Snapshots),
         language.bytes(status.logical_bytes),
         language.word(Word::Received),

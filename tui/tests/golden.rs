@@ -40,6 +40,7 @@ fn green() -> Status {
         epoch: 12,
         disks: (0..6).map(|n| disk(n, DiskState::Active, None)).collect(),
         objects: 1_284,
+        snapshots: 1_284,
         logical_bytes: 18_200_000_000_000,
         stored_bytes: 6_310_000_000_000,
         packs: 131_072,

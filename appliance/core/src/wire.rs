@@ -263,6 +263,8 @@ pub struct Status {
     pub disks: Vec<DiskInfo>,
     /// Snapshots kept.
     pub objects: u64,
+    /// Backups that clients see: snapshots of data sets, and those of restic in its repositories.
+    pub snapshots: u64,
     /// Sum of their sizes as received.
     pub logical_bytes: u64,
     /// Bytes used on all disks together, parity included.

@@ -29,7 +29,7 @@ fn for_people(status: &Status) -> String {
     lines.push(format!("New backups: {}", if status.writable { "accepted" } else { "refused for now" }));
     lines.push(format!(
         "Kept: {}, {} as received, {} on disk with parity",
-        show::count(status.objects, "snapshot"),
+        show::count(status.snapshots, "snapshot"),
         show::bytes(status.logical_bytes),
         show::bytes(status.stored_bytes),
     ));
@@ -85,6 +85,7 @@ mod tests {
             epoch: 7,
             disks: vec![],
             objects: 1,
+            snapshots: 1,
             logical_bytes: 2048,
             stored_bytes: 3072,
             packs: 9,

@@ -164,6 +164,13 @@ impl Catalog {
         self.repos.counts.get(client).copied().unwrap_or(0)
     }
 
+    /// Snapshots that clients see: those of data sets, and those of restic.
+    pub fn snapshot_count(&self) -> u64 {
+        let files: u64 = self.repos.counts.values().sum();
+        let of_restic = |repo: &Repo| repo.files.range(range_of(FileKind::Snapshots, None)).count() as u64;
+        (self.object_count() as u64).saturating_sub(files) + self.repos.all.values().map(of_restic).sum::<u64>()
+    }
+
     fn figures(&self, repo: &Repo) -> Option<RepoFigures> {
         let snapshots = repo.files.range(range_of(FileKind::Snapshots, None));
         let received = snapshots.clone().filter_map(|(_, id)| Some(self.object(id)?.received_ms));

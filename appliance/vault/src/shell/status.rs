@@ -48,6 +48,7 @@ impl House {
             geometry: self.geometry(),
             epoch: report.epoch,
             objects: totals.objects,
+            snapshots: totals.snapshots,
             logical_bytes: totals.logical,
             stored_bytes: totals.packed + totals.inline * counting.len().max(1) as u64,
             packs: totals.packs,
@@ -120,6 +121,7 @@ impl House {
 
 struct Totals {
     objects: u64,
+    snapshots: u64,
     logical: u64,
     packs: u64,
     packed: u64,
@@ -131,6 +133,7 @@ impl Totals {
     fn of(catalog: &crate::catalog::Catalog, full: bool) -> Self {
         Self {
             objects: catalog.object_count() as u64,
+            snapshots: catalog.snapshot_count(),
             logical: catalog.logical_bytes(),
             packs: catalog.pack_count() as u64,
             packed: catalog.pack_bytes(),
