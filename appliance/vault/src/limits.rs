@@ -13,7 +13,7 @@ pub struct Limits {
     pub inline_max: usize,
     /// A record takes no further commits once its facts reach this length.
     pub record_target: usize,
-    /// Records of this epoch that may wait for their acknowledgement before the next one is begun.
+    /// Records that may wait for their acknowledgement when another one is begun. None: what comes meanwhile goes into one record.
     pub record_window: u64,
     /// A checkpoint is due when the journal after the last one is this long.
     pub checkpoint_after: u64,
@@ -55,7 +55,7 @@ impl Limits {
         segment_len: 4 << 20,
         inline_max: 64 << 10,
         record_target: 1 << 20,
-        record_window: 2,
+        record_window: 0,
         checkpoint_after: 16 << 20,
         pack_target: PACK_TARGET,
         packs_in_flight: 2,

@@ -39,8 +39,8 @@ pub struct Put {
 
 /// What is being received.
 enum Form {
-    /// A snapshot of a data set.
-    Snapshot { hasher: Box<blake3::Hasher>, chunker: Box<Chunker> },
+    /// A snapshot of a data set. What cuts it is made when it is too long to ride inline.
+    Snapshot { hasher: Box<blake3::Hasher>, chunker: Option<Box<Chunker>> },
     /// A file of a repository, with the piece that is being filled.
     File { kind: FileKind, hasher: digest::Context, piece: Vec<u8> },
 }
@@ -56,9 +56,7 @@ pub struct Submitted {
 impl Put {
     /// Begins. `room` is how many bytes may still be taken under the client's quota.
     pub fn begin(core: Arc<Core>, dataset: DatasetRef, class: LockClass, room: u64) -> Result<Self> {
-        let seed = core.keys.gear_seed(&dataset.client);
-        let chunker = Box::new(Chunker::new(core.limits.chunks, Some(&seed)));
-        let form = Form::Snapshot { hasher: Box::default(), chunker };
+        let form = Form::Snapshot { hasher: Box::default(), chunker: None };
         Self::begin_as(core, dataset, class, room, form)
     }
 
@@ -177,7 +175,9 @@ impl Put {
     fn cut(&mut self, mut bytes: &[u8]) -> Result<()> {
         let store = &mut self.store;
         match &mut self.form {
-            Form::Snapshot { chunker, .. } => chunker.push(bytes, &mut |chunk| store.add(chunk)),
+            Form::Snapshot { chunker, .. } => chunker
+                .get_or_insert_with(|| chunker_of(&self.core, &self.dataset))
+                .push(bytes, &mut |chunk| store.add(chunk)),
             Form::File { piece, .. } => {
                 let len = self.core.limits.chunks.max();
                 while !bytes.is_empty() {
@@ -205,7 +205,8 @@ impl Put {
     fn body_in_packs(&mut self) -> Result<Body> {
         let store = &mut self.store;
         match &mut self.form {
-            Form::Snapshot { chunker, .. } => chunker.finish(&mut |chunk| store.add(chunk))?,
+            Form::Snapshot { chunker: Some(chunker), .. } => chunker.finish(&mut |chunk| store.add(chunk))?,
+            Form::Snapshot { chunker: None, .. } => {}
             Form::File { piece, .. } if !piece.is_empty() => store.add_cryptic(piece)?,
             Form::File { .. } => {}
         }
@@ -218,6 +219,11 @@ impl Put {
         }
         Ok(Body::Deep(self.store.take_manifest()?.encode().into()))
     }
+}
+
+/// What cuts this client's streams.
+fn chunker_of(core: &Core, dataset: &DatasetRef) -> Box<Chunker> {
+    Box::new(Chunker::new(core.limits.chunks, Some(&core.keys.gear_seed(&dataset.client))))
 }
 
 impl Drop for Put {
@@ -233,7 +239,8 @@ pub(crate) struct Store {
     /// Keeps what it names from being forgotten until its fact is handed in.
     hold: Hold,
     domain: DomainKey,
-    squeezer: Squeezer,
+    /// Made when something is to be compressed.
+    squeezer: Option<Squeezer>,
     packs: Vec<PackId>,
     numbers: HashMap<PackId, u32>,
     chunks: Vec<ChunkRef>,
@@ -245,13 +252,12 @@ pub(crate) struct Store {
 
 impl Store {
     pub fn new(core: Arc<Core>, class: LockClass, domain: DomainKey) -> Result<Self> {
-        let squeezer = Squeezer::new()?;
         Ok(Self {
             hold: core.with(|e| e.open_hold()),
             core,
             class,
             domain,
-            squeezer,
+            squeezer: None,
             packs: Vec::new(),
             numbers: HashMap::new(),
             chunks: Vec::new(),
@@ -266,7 +272,13 @@ impl Store {
         let (pack, position) = match known {
             Some(known) => known,
             None => {
-                let squeezed = squeeze(plain, &mut self.squeezer);
+                if self.squeezer.is_none() {
+                    self.squeezer = Some(Squeezer::new()?);
+                }
+                let squeezed = match &mut self.squeezer {
+                    Some(squeezer) => squeeze(plain, squeezer),
+                    None => as_it_is(plain),
+                };
                 let (pack, position, len) = self.core.add_blob(self.class, id, &squeezed)?;
                 self.stored += len;
                 (pack, position)

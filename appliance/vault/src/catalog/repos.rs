@@ -168,7 +168,8 @@ impl Catalog {
     pub fn snapshot_count(&self) -> u64 {
         let files: u64 = self.repos.counts.values().sum();
         let of_restic = |repo: &Repo| repo.files.range(range_of(FileKind::Snapshots, None)).count() as u64;
-        (self.object_count() as u64).saturating_sub(files) + self.repos.all.values().map(of_restic).sum::<u64>()
+        (self.object_count() as u64).saturating_sub(files)
+            + self.repos.all.values().map(of_restic).sum::<u64>()
     }
 
     fn figures(&self, repo: &Repo) -> Option<RepoFigures> {

@@ -378,7 +378,7 @@ impl Engine {
         wrote
     }
 
-    /// A Mount record on its way does not count against the window.
+    /// A Mount record on its way may be one more than the window; with no window it is waited for.
     fn record_ceiling(&self) -> u64 {
         self.limits.record_window + 1
     }
