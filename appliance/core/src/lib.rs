@@ -20,6 +20,7 @@ pub mod geometry;
 pub mod ids;
 pub mod keep;
 pub mod keys;
+pub mod kind;
 pub mod label;
 pub mod manifest;
 pub mod names;

@@ -17,6 +17,7 @@
 //! libFuzzer, which sees branches. An input that broke a promise becomes a file in `hw-tests/fixtures/fuzz/TARGET/` and is
 //! replayed first from then on.
 
+pub mod bodies;
 pub mod disk;
 pub mod doors;
 pub mod harness;
@@ -63,7 +64,7 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> Vec<Target> {
-    [disk::TARGETS, packs::TARGETS, text::TARGETS, doors::TARGETS].concat()
+    [disk::TARGETS, packs::TARGETS, text::TARGETS, doors::TARGETS, bodies::TARGETS].concat()
 }
 
 impl Target {
