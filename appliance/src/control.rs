@@ -132,8 +132,8 @@ fn answer(vault: &Vault, authority: &Authority, request: Request) -> Result<Repl
         Request::DiskFind { path } => came(vault, vault.disk_find(Path::new(&path))?),
         Request::IndexBurn => done(vault.index_burn())?,
         Request::Snapshots { dataset } => Reply::Snapshots { snapshots: vault.snapshots(dataset.as_ref())? },
-        Request::DatasetSet { dataset, class, keep } => {
-            Reply::Datasets { datasets: vec![vault.dataset_set(&dataset, class, keep)?] }
+        Request::DatasetSet { dataset, class, keep, kind } => {
+            Reply::Datasets { datasets: vec![vault.dataset_set(&dataset, class, keep, kind)?] }
         }
         Request::DatasetList => Reply::Datasets { datasets: vault.dataset_list() },
         Request::RepoList => repos(vault.repos(), 0),
@@ -188,8 +188,8 @@ fn audit(request: &Request) {
         Request::DiskAdd { path } => tracing::info!(target: "audit", %path, "disk to be added"),
         Request::DiskFind { path } => tracing::info!(target: "audit", %path, "disk to be looked for"),
         Request::IndexBurn => tracing::info!(target: "audit", "index to be burnt"),
-        Request::DatasetSet { dataset, class, keep } => {
-            tracing::info!(target: "audit", %dataset, ?class, ?keep, "data set to be kept so");
+        Request::DatasetSet { dataset, class, keep, kind } => {
+            tracing::info!(target: "audit", %dataset, ?class, ?keep, ?kind, "data set to be kept so");
         }
         Request::RepoSet { repo, mode } => {
             tracing::info!(target: "audit", %repo, %mode, "repository to be so")

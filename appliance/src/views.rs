@@ -3,6 +3,7 @@
 use crate::clock;
 use coffre_core::fault::Fault;
 use coffre_core::ids::{ObjectId, VaultId};
+use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetRef};
 use coffre_core::wire::{ClientInfo, ReceiptFacts, SnapshotInfo};
 use serde::Serialize;
@@ -18,6 +19,16 @@ pub struct SnapshotView<'a> {
     locked_until: String,
     class_seconds: u32,
     hash: &'a str,
+    kind: Option<Kind>,
+    complete: Option<bool>,
+    complete_why: Option<WhyView>,
+}
+
+/// Why a snapshot is not complete, or what could not be looked at.
+#[derive(Debug, Serialize)]
+pub struct WhyView {
+    key: &'static str,
+    text: String,
 }
 
 /// A client: bytes as integers, times as RFC 3339 UTC.
@@ -58,6 +69,11 @@ impl<'a> From<&'a SnapshotInfo> for SnapshotView<'a> {
             locked_until: clock::utc(info.locked_until_ms),
             class_seconds: info.class.seconds(),
             hash: &info.hash,
+            kind: info.checked.map(|checked| checked.kind),
+            complete: info.checked.and_then(|checked| checked.complete()),
+            complete_why: info
+                .checked
+                .and_then(|checked| Some(WhyView { key: checked.finding.key(), text: checked.why()? })),
         }
     }
 }

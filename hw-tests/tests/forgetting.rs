@@ -34,6 +34,7 @@ fn forgetting_removes_nothing_that_is_needed() {
     let in_use = seen.deleted > runs / 2 && seen.shown > runs / 20 && seen.files_gone > runs / 4;
     assert!(in_use, "no repository is used: {seen:?}");
     let asked = seen.cuts > runs && seen.asked > runs / 100;
+    assert!(seen.incomplete > runs / 4, "nothing was cut off: {seen:?}");
     assert!(removing && mending && asked, "the world sleeps: {seen:?}");
 }
 

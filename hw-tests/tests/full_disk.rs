@@ -24,7 +24,7 @@ fn short(k: u8, m: u8, seed: u64) -> Bench {
     bench.rest();
     let core = bench.core().expect("up").clone();
     let name = "alpha/docs".parse().expect("a name");
-    core.set_policy(&name, Some(LockClass(2)), Some(KeepRules::default())).expect("set");
+    core.set_policy(&name, Some(LockClass(2)), Some(KeepRules::default()), None).expect("set");
     bench
 }
 
@@ -92,12 +92,13 @@ fn course(k: u8, m: u8, blocks: u64) -> std::result::Result<(), String> {
     let name = "alpha/docs".parse().expect("a name");
     for n in 1..30 {
         let keep = KeepRules { daily: n % 2, ..KeepRules::default() };
-        core.set_policy(&name, None, Some(keep)).map_err(|f| format!("the journal has no room: {f}"))?;
+        core.set_policy(&name, None, Some(keep), None)
+            .map_err(|f| format!("the journal has no room: {f}"))?;
         // As the keeper does: a checkpoint when the journal is long. Its other jobs may find no room.
         let _ = core.upkeep(0);
         bench.rest();
     }
-    core.set_policy(&name, None, Some(KeepRules::default())).map_err(|f| f.to_string())?;
+    core.set_policy(&name, None, Some(KeepRules::default()), None).map_err(|f| f.to_string())?;
     for _ in 0..4 {
         bench.rest();
         bench.pass_time(6_000);
@@ -135,7 +136,7 @@ fn without_ballast_a_full_disk_stays_full() {
     let name = "alpha/docs".parse().expect("a name");
     let failed = (0..60).any(|n| {
         let keep = KeepRules { daily: n % 2, ..KeepRules::default() };
-        core.set_policy(&name, None, Some(keep)).is_err()
+        core.set_policy(&name, None, Some(keep), None).is_err()
     });
     assert!(failed, "the journal never needed room");
 }

@@ -7,6 +7,7 @@ use crate::class::LockClass;
 use crate::geometry::Geometry;
 use crate::ids::{ContentHash, DiskNo, ObjectId, PackId};
 use crate::keep::KeepRules;
+use crate::kind::{Checked, Kind};
 use crate::names::{ClientName, DatasetRef};
 use crate::repo::{FileKind, RepoFact};
 use crate::retention::ClockFact;
@@ -122,6 +123,9 @@ pub struct ObjectFact {
     /// What it is in a repository; `None` for a snapshot of a data set.
     #[n(9)]
     pub file: Option<FileKind>,
+    /// What was found out about a snapshot while it arrived; `None` when nothing was looked for, and for files of repositories.
+    #[n(10)]
+    pub checked: Option<Checked>,
 }
 
 /// How a data set is kept: the last one of a name holds, for what is received from then on.
@@ -139,6 +143,9 @@ pub struct DatasetFact {
     /// When this was said, ms since 1970.
     #[n(3)]
     pub set_ms: u64,
+    /// What its snapshots are; `None`: recognised from what arrives.
+    #[n(4)]
+    pub kind: Option<Kind>,
 }
 
 /// One fact.
@@ -301,6 +308,7 @@ mod tests {
                 class: LockClass(5),
                 keep: KeepRules { last: 3, ..KeepRules::default() },
                 set_ms: 4,
+                kind: Some(Kind::Odoo),
             }),
             Fact::Condemned { at_ms: 5, objects: vec![ObjectId([1; 16])], packs: vec![PackId([2; 16])] },
             Fact::Pardoned { objects: vec![], packs: vec![PackId([2; 16])] },
@@ -316,6 +324,7 @@ mod tests {
                 hash: ContentHash([9; 32]),
                 body,
                 file: Some(FileKind::Data),
+                checked: Some(Checked { kind: Kind::Zip, finding: crate::kind::Finding::NoDirectory }),
             }),
             Fact::Repo(RepoFact {
                 repo: "a/b".parse().expect("valid"),

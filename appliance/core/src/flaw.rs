@@ -72,6 +72,8 @@ pub enum Flaw {
     CountPastLock,
     /// Forget the newest snapshot of a data set.
     NewestFreed,
+    /// Let a snapshot that is not complete stand for the newest of its data set, and take a place that a rule keeps.
+    CountIncomplete,
     /// Let the retention clock follow the wall clock.
     TrustWall,
     /// Let things expire while the clocks disagree.
@@ -144,6 +146,7 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::ForgetUnderLock,
     Flaw::CountPastLock,
     Flaw::NewestFreed,
+    Flaw::CountIncomplete,
     Flaw::TrustWall,
     Flaw::IgnoreDoubt,
     Flaw::NoSecondMark,

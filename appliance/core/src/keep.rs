@@ -1,7 +1,8 @@
 //! Keep rules: which snapshots of a data set stay once their lock has ended, each with the reasons.
 //!
 //! Rules choose among what is no longer locked; they can never override a lock, and the newest snapshot of a data set stays
-//! whatever they say. Order is the order of receipt and times are the box's own: a flood of forged or garbage snapshots
+//! whatever they say. A snapshot that arrived incomplete takes no place that a rule keeps, and never stands for the newest one
+//! that is whole: that one stays as well. Order is the order of receipt and times are the box's own: a flood of forged or garbage snapshots
 //! cannot push a good one out while it is locked.
 //!
 //! A rule such as `daily = 7` keeps the last snapshot of each of the newest 7 days on which there is one. Days, weeks
@@ -51,6 +52,8 @@ pub struct Candidate {
     pub received_ms: u64,
     /// Until when it is locked, ms since 1970.
     pub locked_until_ms: u64,
+    /// Whether it was found not to be complete when it arrived.
+    pub incomplete: bool,
 }
 
 /// Why a snapshot stays.
@@ -63,6 +66,8 @@ pub enum Kept {
     },
     /// It is the newest of its data set.
     Newest,
+    /// It is the newest of its data set that is complete.
+    NewestComplete,
     /// It is the n-th of the newest ones (from 1).
     Last(u32),
     /// It is the last of the n-th of these periods (from 1).
@@ -88,6 +93,8 @@ pub enum Gone {
     NotNewest,
     /// No keep rule asks for it.
     NoRule,
+    /// It arrived incomplete: no rule asks for such a one.
+    Incomplete,
     /// Its client deleted it, and its class's period has passed since.
     Deleted {
         /// When, ms since 1970.
@@ -129,13 +136,17 @@ impl Verdict {
 pub fn judge(rules: &KeepRules, snapshots: &[Candidate], retention_ms: u64, flaws: Flaws) -> Vec<Verdict> {
     let mut kept: Vec<Vec<Kept>> = snapshots.iter().map(|s| locked(s, retention_ms, flaws)).collect();
     let count = snapshots.len();
-    if let Some(newest) = kept.last_mut()
-        && !flaws.has(Flaw::NewestFreed)
-    {
-        newest.push(Kept::Newest);
+    // Places in the list of those that are complete, the newest first.
+    let whole = |at: &usize| !snapshots[*at].incomplete || flaws.has(Flaw::CountIncomplete);
+    let complete: Vec<usize> = (0..count).rev().filter(whole).collect();
+    if !flaws.has(Flaw::NewestFreed) {
+        let newest = count.checked_sub(1);
+        newest.iter().for_each(|at| kept[*at].push(Kept::Newest));
+        let other = complete.first().filter(|at| Some(**at) != newest);
+        other.iter().for_each(|at| kept[**at].push(Kept::NewestComplete));
     }
-    for n in 1..=(rules.last as usize).min(count) {
-        kept[count - n].push(Kept::Last(n as u32));
+    for (at, n) in complete.iter().zip(1..=rules.last) {
+        kept[*at].push(Kept::Last(n));
     }
     let asked = [
         (Period::Day, rules.daily),
@@ -145,7 +156,7 @@ pub fn judge(rules: &KeepRules, snapshots: &[Candidate], retention_ms: u64, flaw
     ];
     for (period, wanted) in asked {
         let mut seen: Vec<i64> = Vec::new();
-        for at in (0..count).rev() {
+        for at in complete.iter().copied() {
             let key = period.number(snapshots[at].received_ms);
             // The last of a period in order of receipt, so one that a jumping clock stamped is not counted twice.
             if seen.len() < wanted as usize && !seen.contains(&key) {
@@ -160,7 +171,8 @@ pub fn judge(rules: &KeepRules, snapshots: &[Candidate], retention_ms: u64, flaw
     }
     let verdict = |(kept, s): (Vec<Kept>, &Candidate)| {
         if kept.is_empty() {
-            Verdict::Go(vec![Gone::LockEnded { at_ms: s.locked_until_ms }, Gone::NotNewest, Gone::NoRule])
+            let rule = if s.incomplete { Gone::Incomplete } else { Gone::NoRule };
+            Verdict::Go(vec![Gone::LockEnded { at_ms: s.locked_until_ms }, Gone::NotNewest, rule])
         } else {
             Verdict::Keep(kept)
         }
@@ -248,6 +260,7 @@ impl fmt::Display for Kept {
         match self {
             Self::Locked { .. } => f.write_str("locked"),
             Self::Newest => f.write_str("newest of its data set"),
+            Self::NewestComplete => f.write_str("newest complete one of its data set"),
             Self::Last(n) => write!(f, "number {n} of the last ones"),
             Self::Of(period, n) => write!(f, "last of {} {n}", period.name()),
             Self::InRepository => f.write_str("in use by its client"),
@@ -262,6 +275,7 @@ impl fmt::Display for Gone {
             Self::LockEnded { .. } => "its lock has ended",
             Self::NotNewest => "there is a newer one",
             Self::NoRule => "no keep rule asks for it",
+            Self::Incomplete => "it is not complete",
             Self::Deleted { .. } => "its client deleted it",
         })
     }
@@ -318,7 +332,11 @@ mod tests {
 
     /// Snapshots received at these hours, locked for `lock` hours.
     fn at(hours: &[u64], lock: u64) -> Vec<Candidate> {
-        let one = |h: &u64| Candidate { received_ms: h * 3_600_000, locked_until_ms: (h + lock) * 3_600_000 };
+        let one = |h: &u64| Candidate {
+            received_ms: h * 3_600_000,
+            locked_until_ms: (h + lock) * 3_600_000,
+            incomplete: false,
+        };
         hours.iter().map(one).collect()
     }
 
@@ -335,6 +353,22 @@ mod tests {
         assert_eq!(kept("newest", &all, 1_000), [false, false, true]);
         assert_eq!(kept("last=2", &all, 1_000), [false, true, true]);
         assert!(kept("last=2", &[], 0).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_complete_takes_no_place_and_pushes_nothing_out() {
+        let mut all = at(&[0, 1, 2, 3, 4], 10);
+        [2, 4].iter().for_each(|n| all[*n as usize].incomplete = true);
+        assert_eq!(kept("newest", &all, 1_000), [false, false, false, true, true]);
+        assert_eq!(kept("last=2", &all, 1_000), [false, true, false, true, true]);
+        assert_eq!(kept("daily=3", &all, 1_000), [false, false, false, true, true]);
+        assert_eq!(
+            kept("last=2", &all, 11),
+            [false, true, true, true, true],
+            "a lock holds for it as for any"
+        );
+        all.iter_mut().for_each(|s| s.incomplete = true);
+        assert_eq!(kept("last=2", &all, 1_000), [false, false, false, false, true]);
     }
 
     #[test]
@@ -377,22 +411,28 @@ mod tests {
     }
 
     proptest! {
-        /// G4, G9: whatever the rules, the times and the order, nothing locked goes, and the newest never does.
+        /// G4, G9: whatever the rules, the times and the order, nothing locked goes, and neither does the newest nor the newest
+        /// complete one.
         #[test]
         fn rules_never_override_a_lock(
-            snapshots in proptest::collection::vec((any::<u64>(), any::<u64>()), 0..40),
+            snapshots in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<bool>()), 0..40),
             counts in any::<[u8; 5]>(),
             now_ms: u64,
         ) {
             let [last, daily, weekly, monthly, yearly] = counts.map(u32::from);
             let rules = KeepRules { last, daily, weekly, monthly, yearly };
-            let all: Vec<Candidate> = snapshots.iter()
-                .map(|(received_ms, locked_until_ms)| Candidate { received_ms: *received_ms, locked_until_ms: *locked_until_ms })
-                .collect();
+            let candidate = |(received_ms, locked_until_ms, incomplete): &(u64, u64, bool)| Candidate {
+                received_ms: *received_ms,
+                locked_until_ms: *locked_until_ms,
+                incomplete: *incomplete,
+            };
+            let all: Vec<Candidate> = snapshots.iter().map(candidate).collect();
             let verdicts = judge(&rules, &all, now_ms, Flaws::NONE);
             prop_assert_eq!(verdicts.len(), all.len());
             for (at, (verdict, s)) in verdicts.iter().zip(&all).enumerate() {
-                let must = s.locked_until_ms > now_ms || at + 1 == all.len() || at + rules.last as usize >= all.len();
+                let newer = all[at + 1..].iter().filter(|other| !other.incomplete).count();
+                let among_last = !s.incomplete && newer < (rules.last as usize).max(1);
+                let must = s.locked_until_ms > now_ms || at + 1 == all.len() || among_last;
                 prop_assert!(verdict.keeps() || !must);
             }
         }

@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::geometry::Geometry;
 use crate::ids::{DiskId, ObjectId, VaultId};
 use crate::keep::KeepRules;
+use crate::kind::{Checked, Kind};
 use crate::names::{ClientName, DatasetRef};
 use crate::repo::RepoMode;
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,9 @@ pub enum Request {
         class: Option<LockClass>,
         /// What stays after its lock.
         keep: Option<KeepRules>,
+        /// What its snapshots are.
+        #[serde(default)]
+        kind: Option<Kind>,
     },
     /// How data sets are kept.
     DatasetList,
@@ -406,6 +410,9 @@ pub struct SnapshotInfo {
     pub class: LockClass,
     /// `blake3:HEX` of its bytes.
     pub hash: String,
+    /// What was found out about it while it arrived; `None` when nothing was looked for.
+    #[serde(default)]
+    pub checked: Option<Checked>,
 }
 
 /// What the box signs for the client: the text in `receipt` is exactly what `signature` covers.

@@ -72,6 +72,7 @@ fn facts() -> Vec<Fact> {
         hash: ContentHash([0x33; 32]),
         body,
         file: None,
+        checked: None,
     };
     let client = |secret_hash: Option<Vec<u8>>| ClientFact {
         name: "pc-fatima".parse().expect("valid"),

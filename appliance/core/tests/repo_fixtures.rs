@@ -30,6 +30,7 @@ fn facts() -> Vec<Fact> {
             hash: ContentHash([n; 32]),
             body: Body::Inline(vec![n; 3].into()),
             file: Some(kind),
+            checked: None,
         })
     };
     let mut facts = vec![

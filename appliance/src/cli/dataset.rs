@@ -6,6 +6,7 @@ use crate::state::StateDir;
 use coffre_core::class::LockClass;
 use coffre_core::fault::Fault;
 use coffre_core::keep::KeepRules;
+use coffre_core::kind::Kind;
 use coffre_core::names::DatasetRef;
 use coffre_core::wire::{DatasetInfo, JudgedInfo, Reply, Request};
 use serde_json::{Value, json};
@@ -19,13 +20,14 @@ pub fn set(
     dataset: DatasetRef,
     class: Option<LockClass>,
     keep: Option<KeepRules>,
+    kind: Option<Kind>,
 ) -> Outcome<Said> {
-    if class.is_none() && keep.is_none() {
+    if class.is_none() && keep.is_none() && kind.is_none() {
         return Err(Fault::misuse("nothing was said about the data set")
-            .next("give --class, --keep or both")
+            .next("give --class, --keep, --kind or several of them")
             .into());
     }
-    let set = datasets(state, &Request::DatasetSet { dataset, class, keep })?;
+    let set = datasets(state, &Request::DatasetSet { dataset, class, keep, kind })?;
     let Some(info) = set.first() else { return Err(Fault::permanent("the daemon gave no answer").into()) };
     let mut human = format!(
         "{}: what arrives from now on is locked for {}; after that {}.\nWhat is there already keeps the lock it has.",
@@ -33,6 +35,9 @@ pub fn set(
         info.class,
         after(&info.keep)
     );
+    if kind.is_some() {
+        human.push_str(&format!("\n{}", what(info)));
+    }
     if class.is_some_and(|class| class >= LONG) {
         human.push_str("\nA lock cannot be shortened by anybody, the owner of the box included.");
     }
@@ -51,14 +56,17 @@ pub fn list(state: &StateDir) -> Outcome<Said> {
             info.dataset.to_string(),
             info.class.to_string(),
             info.keep.to_string(),
+            info.kind.map_or_else(|| "?".into(), |kind| kind.to_string()),
             info.snapshots.to_string(),
+            info.incomplete.to_string(),
             info.locked.to_string(),
             show::bytes(info.logical_bytes),
             info.newest_ms.map_or_else(String::new, clock::local),
         ]
     };
     let rows: Vec<_> = all.iter().map(row).collect();
-    let head = ["DATA SET", "LOCK", "THEN KEEP", "SNAPSHOTS", "LOCKED", "SIZE", "NEWEST"];
+    let head =
+        ["DATA SET", "LOCK", "THEN KEEP", "KIND", "SNAPSHOTS", "INCOMPLETE", "LOCKED", "SIZE", "NEWEST"];
     Ok(Said { human: show::table(head, &rows), json })
 }
 
@@ -71,9 +79,10 @@ pub fn show(state: &StateDir, dataset: &DatasetRef) -> Outcome<Said> {
     let plan = super::forget::ask(state)?;
     let judged: Vec<&JudgedInfo> = plan.snapshots.iter().filter(|j| j.dataset == *dataset).collect();
     let human = format!(
-        "{dataset}: locked for {}, after that {}\n\n{}",
+        "{dataset}: locked for {}, after that {}\n{}\n\n{}",
         info.class,
         after(&info.keep),
+        what(info),
         super::forget::table(&judged)
     );
     let mut json = view(info);
@@ -85,6 +94,18 @@ fn after(keep: &KeepRules) -> String {
     match *keep == KeepRules::default() {
         true => "only the newest one is kept".into(),
         false => format!("the newest one and {keep} are kept"),
+    }
+}
+
+/// What its snapshots are, in words.
+fn what(info: &DatasetInfo) -> String {
+    match (info.kind, info.kind_said) {
+        (None, _) => {
+            "Of which kind it is nobody said and nothing showed: what arrives is not checked.".into()
+        }
+        (Some(Kind::File), _) => "Its snapshots are files of any kind: what arrives is not checked.".into(),
+        (Some(kind), true) => format!("What arrives is checked as {kind}, as was said."),
+        (Some(kind), false) => format!("What arrives is checked as {kind}, which the last complete one was."),
     }
 }
 
@@ -100,5 +121,7 @@ fn view(info: &DatasetInfo) -> Value {
         "dataset": info.dataset, "class_seconds": info.class, "keep": info.keep,
         "set_at": info.set_ms.map(clock::utc), "snapshots_count": info.snapshots, "locked_count": info.locked,
         "logical_bytes": info.logical_bytes, "newest_at": info.newest_ms.map(clock::utc),
+        "kind": info.kind, "kind_said": info.kind_said, "incomplete_count": info.incomplete,
+        "newest_complete_at": info.newest_complete_ms.map(clock::utc),
     })
 }

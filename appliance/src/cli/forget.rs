@@ -127,7 +127,7 @@ pub(super) fn table(judged: &[&JudgedInfo]) -> String {
 pub(super) fn view(one: &JudgedInfo) -> Value {
     json!({
         "dataset": one.dataset, "id": one.id, "size": one.size, "received_at": clock::utc(one.received_ms),
-        "locked_until": clock::utc(one.locked_until_ms), "keep": one.keep, "reasons": one.reasons,
+        "locked_until": clock::utc(one.locked_until_ms), "complete": one.complete, "keep": one.keep, "reasons": one.reasons,
         "condemned_at": one.condemned_ms.map(clock::utc),
     })
 }

@@ -6,6 +6,7 @@
 
 use super::knock::{self, Daemon};
 use super::{Outcome, Said, show, snapshot_id};
+use crate::clock;
 use crate::state::StateDir;
 use clap::Args;
 use coffre_core::fault::{Fault, Result};
@@ -28,7 +29,7 @@ const MAX_PIECE_BYTES: u64 = 16 * 1024 * 1024;
 pub struct Options {
     /// The data set, written CLIENT/NAME.
     dataset: DatasetRef,
-    /// Which snapshot; the newest one without this.
+    /// Which snapshot; without this the newest one that is complete, as far as that is known.
     #[arg(long, value_parser = snapshot_id)]
     id: Option<ObjectId>,
     /// The file to write; `-` is standard output.
@@ -63,9 +64,16 @@ pub fn run(state: &StateDir, options: Options, json: bool) -> Outcome<Said> {
     let mut part = Part::create(&options.to)?;
     copy(&mut daemon, &info, &mut part.file)?;
     part.keep(&options.to, options.force)?;
-    let human = format!("{}: {} of {}, verified", options.to.display(), show::bytes(info.size), info.dataset);
+    let complete = info.checked.and_then(|checked| checked.complete());
+    let mut human =
+        format!("{}: {} of {}, verified", options.to.display(), show::bytes(info.size), info.dataset);
+    if complete == Some(false) {
+        let why = info.checked.and_then(|checked| checked.why()).unwrap_or_default();
+        human.push_str(&format!("\nThese are the bytes that arrived, but they were not complete: {why}."));
+    }
     let json = json!({
         "dataset": info.dataset, "id": info.id, "size": info.size, "hash": info.hash, "to": options.to,
+        "received_at": clock::utc(info.received_ms), "complete": complete,
     });
     Ok(Said { human, json })
 }

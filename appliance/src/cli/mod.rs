@@ -29,6 +29,7 @@ use coffre_core::class::LockClass;
 use coffre_core::fault::{Class, Fault};
 use coffre_core::ids::ObjectId;
 use coffre_core::keep::KeepRules;
+use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetRef};
 use serde_json::Value;
 use std::io::{self, Write};
@@ -129,6 +130,9 @@ enum DatasetCommand {
         /// What stays after its lock: last=N,daily=N,weekly=N,monthly=N,yearly=N, or newest.
         #[arg(long)]
         keep: Option<KeepRules>,
+        /// What its snapshots are, so that what arrives is checked: tar, zip, postgres or odoo; file is never checked.
+        #[arg(long)]
+        kind: Option<Kind>,
     },
     /// All data sets.
     List,
@@ -265,8 +269,8 @@ fn run(args: Args) -> Outcome<Said> {
         Command::Disk(DiskCommand::Find { path }) => disk::find(&state, &path),
         Command::Index(IndexCommand::Burn) => index::burn(&state),
         Command::Snapshots { dataset } => snapshots::run(&state, dataset),
-        Command::Dataset(DatasetCommand::Set { dataset, class, keep }) => {
-            dataset::set(&state, dataset, class, keep)
+        Command::Dataset(DatasetCommand::Set { dataset, class, keep, kind }) => {
+            dataset::set(&state, dataset, class, keep, kind)
         }
         Command::Dataset(DatasetCommand::List) => dataset::list(&state),
         Command::Dataset(DatasetCommand::Show { dataset }) => dataset::show(&state, &dataset),

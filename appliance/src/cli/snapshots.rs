@@ -23,7 +23,7 @@ fn table(snapshots: &[SnapshotInfo]) -> String {
     if snapshots.is_empty() {
         return "No snapshots yet.".to_owned();
     }
-    let rows: Vec<[String; 7]> = snapshots
+    let rows: Vec<[String; 8]> = snapshots
         .iter()
         .map(|snapshot| {
             [
@@ -34,8 +34,19 @@ fn table(snapshots: &[SnapshotInfo]) -> String {
                 show::bytes(snapshot.stored_bytes),
                 snapshot.class.to_string(),
                 clock::local(snapshot.locked_until_ms),
+                complete(snapshot),
             ]
         })
         .collect();
-    show::table(["DATA SET", "ID", "RECEIVED", "SIZE", "NEW", "LOCK", "LOCKED UNTIL"], &rows)
+    show::table(["DATA SET", "ID", "RECEIVED", "SIZE", "NEW", "LOCK", "LOCKED UNTIL", "COMPLETE"], &rows)
+}
+
+/// Whether it is complete, and why not.
+fn complete(snapshot: &SnapshotInfo) -> String {
+    let Some(checked) = snapshot.checked else { return String::new() };
+    match (checked.complete(), checked.why()) {
+        (Some(true), _) => "yes".into(),
+        (Some(false), why) => format!("NO: {}", why.unwrap_or_default()),
+        (None, why) => format!("? {}", why.unwrap_or_default()),
+    }
 }

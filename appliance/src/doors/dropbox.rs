@@ -7,7 +7,8 @@
 //! GET  /v1/datasets/NAME/snapshots/{ID|latest}      the bytes, with ranges; HEAD too
 //! ```
 //! A path only ever names data sets of the client that knocks, so what belongs to another and what does not exist
-//! are one and the same 404.
+//! are one and the same 404. What is not complete is kept and acknowledged like anything else, and the receipt says so: `latest` passes
+//! it over, as long as there is one that is complete.
 
 use super::answer::{self, Answer};
 use super::digests::Digests;
@@ -118,8 +119,9 @@ async fn put(street: &Street, visit: Visit, name: &str, request: Request<Incomin
 fn audit(request_id: &str, peer: std::net::IpAddr, facts: &ReceiptFacts) {
     let SnapshotInfo { dataset, id, size, stored_bytes, hash, .. } = &facts.snapshot;
     let tolerates = facts.tolerates;
+    let finding = facts.snapshot.checked.map_or("not checked", |checked| checked.finding.key());
     tracing::info!(target: "audit", request = %request_id, %peer, %dataset, %id, size, stored_bytes, tolerates, %hash,
-        "snapshot kept");
+        finding, "snapshot kept");
 }
 
 /// The client's own data set of that name.

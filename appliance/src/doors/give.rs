@@ -14,25 +14,46 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
+/// Whether a snapshot is complete: `true` or `false`; not there when that was not checked.
+const COMPLETE: HeaderName = HeaderName::from_static("coffre-complete");
+/// How many newer snapshots `latest` passed over because they are not.
+const PASSED_OVER: HeaderName = HeaderName::from_static("coffre-passed-over");
+
 /// Answers a GET or a HEAD with what the reader reads. The place is held until the last byte is.
 pub async fn stored(
     reader: SnapshotReader,
     request: &Request<Incoming>,
     place: OwnedSemaphorePermit,
 ) -> Result<Answer> {
-    let info = reader.info().clone();
+    let (info, passed_over) = (reader.info().clone(), reader.passed_over());
+    let mut answer = content(reader, &info, request, place).await?;
+    if let Some(complete) = info.checked.and_then(|checked| checked.complete()) {
+        set(answer.headers_mut(), COMPLETE, complete.to_string());
+    }
+    if passed_over > 0 {
+        set(answer.headers_mut(), PASSED_OVER, passed_over.to_string());
+    }
+    Ok(answer)
+}
+
+async fn content(
+    reader: SnapshotReader,
+    info: &SnapshotInfo,
+    request: &Request<Incoming>,
+    place: OwnedSemaphorePermit,
+) -> Result<Answer> {
     if request.method() == Method::HEAD {
         // A HEAD promises what a GET would give, so the first byte must be readable.
         Download::begin(reader, 0, info.size.min(1), place).await?;
-        return Ok(head(StatusCode::OK, &info, info.size, AnswerBody::Length));
+        return Ok(head(StatusCode::OK, info, info.size, AnswerBody::Length));
     }
-    let (status, start, end) = match ranges::select(range_header(request.headers(), &info), info.size) {
+    let (status, start, end) = match ranges::select(range_header(request.headers(), info), info.size) {
         Selected::Whole => (StatusCode::OK, 0, info.size),
         Selected::Part { start, end } => (StatusCode::PARTIAL_CONTENT, start, end),
-        Selected::Beyond => return Ok(beyond(&info)),
+        Selected::Beyond => return Ok(beyond(info)),
     };
     let download = Download::begin(reader, start, end, place).await?;
-    let mut answer = head(status, &info, end - start, AnswerBody::Stream(download));
+    let mut answer = head(status, info, end - start, AnswerBody::Stream(download));
     if status == StatusCode::PARTIAL_CONTENT {
         set(answer.headers_mut(), CONTENT_RANGE, format!("bytes {start}-{}/{}", end - 1, info.size));
     }

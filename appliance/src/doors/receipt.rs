@@ -26,6 +26,7 @@ mod tests {
     use super::*;
     use crate::identity::tests::authority;
     use coffre_core::ids::ObjectId;
+    use coffre_core::kind::{Checked, Finding, Kind};
     use coffre_core::wire::SnapshotInfo;
 
     #[test]
@@ -40,6 +41,7 @@ mod tests {
                 locked_until_ms: 1_774_949_400_000,
                 class: coffre_core::class::LockClass::DAYS_30,
                 hash: "blake3:00".into(),
+                checked: Some(Checked { kind: Kind::Zip, finding: Finding::NoDirectory }),
             },
             tolerates: 2,
         };
@@ -55,6 +57,9 @@ mod tests {
             "locked_until",
             "class_seconds",
             "hash",
+            "kind",
+            "complete",
+            "complete_why",
             "tolerates",
             "vault_id",
         ] {
@@ -62,6 +67,10 @@ mod tests {
             assert_eq!(inside[key], body[key], "{key}");
         }
         assert_eq!(body["locked_until"], "2026-03-31T09:30:00.000Z");
-        assert!(!receipt.contains(' ') && body["signature"].is_string());
+        assert_eq!(
+            (&body["complete"], &body["complete_why"]["key"]),
+            (&json!(false), &json!("no-directory"))
+        );
+        assert!(!receipt.contains("\": ") && body["signature"].is_string());
     }
 }

@@ -11,6 +11,7 @@ use coffre_core::fault::{Fault, Result};
 use coffre_core::geometry::Geometry;
 use coffre_core::ids::{ObjectId, VaultId};
 use coffre_core::keep::KeepRules;
+use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
 use coffre_core::repo::FileName;
 use coffre_core::wire::{
@@ -90,7 +91,7 @@ impl Drop for Door {
 /// Which snapshot of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The newest one.
+    /// The newest one that is not marked as incomplete; when all are, the newest.
     Latest,
     /// This one.
     Id(ObjectId),
@@ -110,6 +111,7 @@ pub struct SnapshotReader {
     core: Arc<Core>,
     get: Get,
     info: SnapshotInfo,
+    passed_over: usize,
 }
 
 impl Vault {
@@ -234,7 +236,7 @@ impl Vault {
         let house = self.house().clone();
         let core = house.core();
         let wanted = match which {
-            Which::Latest => core.with(|e| e.catalog().snapshots(dataset).last().copied()),
+            Which::Latest => core.with(|e| e.catalog().latest(dataset)),
             Which::Id(id) => core.with(|e| e.catalog().snapshots(dataset).contains(&id).then_some(id)),
         };
         let missing = || match which {
@@ -243,7 +245,13 @@ impl Vault {
         };
         let get = Get::open(core.clone(), &wanted.ok_or_else(|| house.perhaps_hidden(missing()))?)?;
         let info = snapshot_info(get.object());
-        Ok(SnapshotReader::of(house, core, get, info))
+        let passed_over =
+            core.with(|e| e.catalog().snapshots(dataset).iter().rev().position(|id| *id == info.id));
+        let mut reader = SnapshotReader::of(house, core, get, info);
+        if which == Which::Latest {
+            reader.passed_over = passed_over.unwrap_or(0);
+        }
+        Ok(reader)
     }
 
     /// When everything was looked at last, and what was found. With `deep`, a round is begun first: of labels, journals and
@@ -252,8 +260,8 @@ impl Vault {
         self.house().scrub(deep)
     }
 
-    /// Says how a data set is kept: the lock class of what it receives from now on, what stays after its lock. `None`
-    /// leaves that as it is; no lock that exists gets shorter or longer. `Absent` if there is no such client, `Refused` for
+    /// Says how a data set is kept: the lock class of what it receives from now on, what stays after its lock, what its
+    /// snapshots are. `None` leaves that as it is; no lock that exists gets shorter or longer. `Absent` if there is no such client, `Refused` for
     /// a lock of less than a day outside of a try-out.
     ///
     /// # Durability
@@ -263,8 +271,9 @@ impl Vault {
         dataset: &DatasetRef,
         class: Option<LockClass>,
         keep: Option<KeepRules>,
+        kind: Option<Kind>,
     ) -> Result<DatasetInfo> {
-        self.house().dataset_set(dataset, class, keep)
+        self.house().dataset_set(dataset, class, keep, kind)
     }
 
     /// How data sets are kept, by name.
@@ -384,7 +393,12 @@ impl PutStream {
 
 impl SnapshotReader {
     pub(crate) fn of(house: Arc<House>, core: Arc<Core>, get: Get, info: SnapshotInfo) -> Self {
-        Self { house, core, get, info }
+        Self { house, core, get, info, passed_over: 0 }
+    }
+
+    /// How many newer snapshots were passed over because they are not complete, when the latest was asked for.
+    pub fn passed_over(&self) -> usize {
+        self.passed_over
     }
 
     /// What is read.
@@ -424,5 +438,6 @@ pub(crate) fn snapshot_info(object: &ObjectFact) -> SnapshotInfo {
             None => format!("blake3:{}", object.hash),
             Some(_) => format!("sha256:{}", object.hash),
         },
+        checked: object.checked,
     }
 }

@@ -2,6 +2,7 @@
 
 mod census;
 mod forgetting;
+mod kinds;
 mod repos;
 
 use coffre_core::diskset::DiskSet;
@@ -27,6 +28,8 @@ pub struct Catalog {
     objects: HashMap<ObjectId, Entry>,
     /// Data sets with their snapshots in order of receipt.
     datasets: BTreeMap<DatasetRef, Vec<ObjectId>>,
+    /// The newest of each that is not marked as incomplete.
+    whole: BTreeMap<DatasetRef, ObjectId>,
     next_order: u64,
     by_order: BTreeMap<u64, ObjectId>,
     inline: BTreeSet<(u64, ObjectId)>,
@@ -103,6 +106,7 @@ impl Catalog {
         let id = fact.id;
         if fact.file.is_none() {
             self.datasets.entry(fact.dataset.clone()).or_default().push(id);
+            self.note_whole(&fact);
         }
         self.add_file(&fact);
         self.objects.insert(id, Entry { order, fact });

@@ -16,6 +16,7 @@ use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::Flaw;
 use coffre_core::ids::{ChunkId, ContentHash, ObjectId, PackId};
 use coffre_core::keys::DomainKey;
+use coffre_core::kind::{Checked, Checker, Expected, Kind};
 use coffre_core::manifest::{ChunkRef, Manifest};
 use coffre_core::names::DatasetRef;
 use coffre_core::repo::{FileKind, FileName};
@@ -40,7 +41,11 @@ pub struct Put {
 /// What is being received.
 enum Form {
     /// A snapshot of a data set. What cuts it is made when it is too long to ride inline.
-    Snapshot { hasher: Box<blake3::Hasher>, chunker: Option<Box<Chunker>> },
+    Snapshot {
+        hasher: Box<blake3::Hasher>,
+        chunker: Option<Box<Chunker>>,
+        check: Option<Box<(Checker, Expected)>>,
+    },
     /// A file of a repository, with the piece that is being filled.
     File { kind: FileKind, hasher: digest::Context, piece: Vec<u8> },
 }
@@ -56,7 +61,10 @@ pub struct Submitted {
 impl Put {
     /// Begins. `room` is how many bytes may still be taken under the client's quota.
     pub fn begin(core: Arc<Core>, dataset: DatasetRef, class: LockClass, room: u64) -> Result<Self> {
-        let form = Form::Snapshot { hasher: Box::default(), chunker: None };
+        let expected = core.with(|e| e.catalog().expected(&dataset));
+        let check =
+            (expected != Expected::Said(Kind::File)).then(|| Box::new((Checker::default(), expected)));
+        let form = Form::Snapshot { hasher: Box::default(), chunker: None, check };
         Self::begin_as(core, dataset, class, room, form)
     }
 
@@ -102,8 +110,11 @@ impl Put {
         }
         self.size += len;
         match &mut self.form {
-            Form::Snapshot { hasher, .. } => {
+            Form::Snapshot { hasher, check, .. } => {
                 hasher.update(bytes);
+                if let Some(check) = check {
+                    check.0.push(bytes);
+                }
             }
             Form::File { hasher, .. } => hasher.update(bytes),
         }
@@ -143,6 +154,7 @@ impl Put {
         };
         let wall_ms = self.core.clock.wall_ms();
         let (file, hash) = self.file_and_hash()?;
+        let checked = self.checked();
         let lock = file != Some(FileKind::Locks);
         let object = ObjectFact {
             id: ObjectId(self.core.random()),
@@ -155,6 +167,7 @@ impl Put {
             hash,
             body,
             file,
+            checked,
         };
         let needs: Vec<PackId> = self.store.packs.clone();
         self.core.want_sealed(self.class, &needs)?;
@@ -170,6 +183,13 @@ impl Put {
                 Ok((Some(*kind), ContentHash(name.0)))
             }
         }
+    }
+
+    /// What was found out about a snapshot while it came.
+    fn checked(&mut self) -> Option<Checked> {
+        let Form::Snapshot { check, .. } = &mut self.form else { return None };
+        let (checker, expected) = *check.take()?;
+        checker.finish(expected)
     }
 
     fn cut(&mut self, mut bytes: &[u8]) -> Result<()> {

@@ -16,7 +16,7 @@ fn short(disks: usize) -> (Scratch, Vault) {
     let vault = scratch.open();
     vault.client_add(&"pc".parse().expect("a name"), None).expect("added");
     let keep = KeepRules::default();
-    vault.dataset_set(&dataset("pc/docs"), Some(LockClass(1)), Some(keep)).expect("set");
+    vault.dataset_set(&dataset("pc/docs"), Some(LockClass(1)), Some(keep), None).expect("set");
     (scratch, vault)
 }
 
@@ -89,18 +89,18 @@ fn classes_are_kept_apart_and_no_class_shortens_a_lock() {
     // The clock is looked at once more after the snapshot is stamped.
     let locked_ms = first.locked_until_ms - first.received_ms;
     assert!(first.class == LockClass(1) && (1_000..1_500).contains(&locked_ms), "{locked_ms}");
-    vault.dataset_set(&name, Some("10y".parse().expect("a class")), None).expect("set");
+    vault.dataset_set(&name, Some("10y".parse().expect("a class")), None, None).expect("set");
     let second = put(&vault, "pc/docs", &noise(100_000, 1)).snapshot;
     assert!(second.stored_bytes > 90_000, "a chunk in a pack of a shorter class is stored again");
     // The index is told of a pack behind the acknowledgement: until then a chunk may be stored once more.
     let other = dataset("pc/other");
-    vault.dataset_set(&other, Some("10y".parse().expect("a class")), None).expect("set");
+    vault.dataset_set(&other, Some("10y".parse().expect("a class")), None, None).expect("set");
     let shared = (0..200).any(|_| {
         sleep(Duration::from_millis(20));
         put(&vault, "pc/other", &noise(100_000, 1)).snapshot.stored_bytes == 0
     });
     assert!(shared, "a chunk in a pack of the same class is shared");
-    vault.dataset_set(&name, Some(LockClass(5)), None).expect("set");
+    vault.dataset_set(&name, Some(LockClass(5)), None, None).expect("set");
     let all = vault.snapshots(Some(&name)).expect("there");
     assert_eq!(
         all.iter().map(|s| s.locked_until_ms).collect::<Vec<_>>(),
@@ -108,7 +108,7 @@ fn classes_are_kept_apart_and_no_class_shortens_a_lock() {
     );
     let info = vault.dataset_list();
     assert_eq!((info[0].class, info[0].snapshots), (LockClass(5), 2));
-    let nobody = vault.dataset_set(&dataset("nobody/docs"), Some(LockClass(5)), None);
+    let nobody = vault.dataset_set(&dataset("nobody/docs"), Some(LockClass(5)), None, None);
     assert_eq!(nobody.expect_err("no client").class, Class::Absent);
 }
 

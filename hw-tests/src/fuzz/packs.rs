@@ -10,6 +10,7 @@ use coffre_core::class::LockClass;
 use coffre_core::fact::{Body, Born, ClientFact, Fact, ObjectFact, PackFact, decode_facts, encode_facts};
 use coffre_core::geometry::Geometry;
 use coffre_core::ids::{ChunkId, ContentHash, DiskNo, ObjectId, PackId};
+use coffre_core::kind::{Checked, Finding, Kind};
 use coffre_core::manifest::{ChunkRef, Manifest};
 use coffre_core::pack::{PACK_ALIGN, PackBuilder, open_toc};
 use coffre_core::repo::{FileKind, RepoFact, RepoMode};
@@ -77,6 +78,7 @@ pub(super) fn facts() -> Vec<Fact> {
         hash: ContentHash([9; 32]),
         body: inline.clone(),
         file: Some(FileKind::Snapshots),
+        checked: Some(Checked { kind: Kind::Odoo, finding: Finding::WebPage }),
     };
     let pack = PackFact {
         id: PACK,

@@ -7,6 +7,7 @@ use crate::rng::Rng;
 use coffre_core::fault::Fault;
 use coffre_core::ids::{ChunkId, ObjectId, VaultId};
 use coffre_core::keys::RootKey;
+use coffre_core::kind::{Checked, Finding, Kind};
 use coffre_core::names::{ClientName, DatasetName, DatasetRef, MAX_NAME_LEN, RESERVED};
 use coffre_core::slots::{SlotIdentity, SlotRecipient, new_identity, open_root, seal_root};
 use coffre_core::wire::{CertificateInfo, ClientInfo, NewClient, Reply, Request, SnapshotInfo};
@@ -247,6 +248,7 @@ fn replies(_: &mut Rng) -> Vec<Vec<u8>> {
         received_ms: 1_700_000_000_000,
         locked_until_ms: 1_702_592_000_000,
         hash: format!("blake3:{}", ChunkId([1; 32])),
+        checked: Some(Checked { kind: Kind::Postgres, finding: Finding::NoLastLine }),
     };
     let client = || "pc-fatima".parse::<ClientName>().expect("a name of the samples");
     let info = ClientInfo {

@@ -3,6 +3,7 @@
 use crate::class::LockClass;
 use crate::ids::ObjectId;
 use crate::keep::KeepRules;
+use crate::kind::Kind;
 use crate::names::DatasetRef;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,18 @@ pub struct DatasetInfo {
     pub logical_bytes: u64,
     /// When the newest one was received.
     pub newest_ms: Option<u64>,
+    /// What its snapshots are, as was said or recognised; `None`: neither.
+    #[serde(default)]
+    pub kind: Option<Kind>,
+    /// Whether the owner of the box said so.
+    #[serde(default)]
+    pub kind_said: bool,
+    /// How many of its snapshots are marked as not complete.
+    #[serde(default)]
+    pub incomplete: u64,
+    /// When the newest one was received that is not.
+    #[serde(default)]
+    pub newest_complete_ms: Option<u64>,
 }
 
 /// What a run of forgetting would do, and why.
@@ -67,6 +80,9 @@ pub struct JudgedInfo {
     pub received_ms: u64,
     /// Until when it cannot be removed.
     pub locked_until_ms: u64,
+    /// Whether it is complete; `None` when that was not checked or cannot be told.
+    #[serde(default)]
+    pub complete: Option<bool>,
     /// Whether it stays.
     pub keep: bool,
     /// Why, each in words.

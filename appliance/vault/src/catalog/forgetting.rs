@@ -10,6 +10,7 @@ use coffre_core::fact::{Body, DatasetFact, Fact, ObjectFact};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::{ObjectId, PackId};
 use coffre_core::keep::KeepRules;
+use coffre_core::kind::Kind;
 use coffre_core::manifest::Manifest;
 use coffre_core::names::DatasetRef;
 use coffre_core::retention::ClockFact;
@@ -39,6 +40,8 @@ pub struct Policy {
     pub keep: KeepRules,
     /// When this was said; `None` when nobody has.
     pub set_ms: Option<u64>,
+    /// What its snapshots are, if that was said.
+    pub kind: Option<Kind>,
 }
 
 impl Moves {
@@ -118,7 +121,9 @@ impl Catalog {
                 }
             }
             Fact::Dataset(policy) => {
-                self.policies.insert(policy.dataset.clone(), policy);
+                let dataset = policy.dataset.clone();
+                self.policies.insert(dataset.clone(), policy);
+                self.find_whole(&dataset);
             }
             Fact::Condemned { at_ms, objects, packs } => {
                 let there = objects.into_iter().filter(|id| self.objects.contains_key(id));
@@ -161,6 +166,9 @@ impl Catalog {
             if ids.is_empty() {
                 self.datasets.remove(&entry.fact.dataset);
             }
+            if self.whole.get(&entry.fact.dataset) == Some(id) {
+                self.find_whole(&entry.fact.dataset);
+            }
         }
     }
 
@@ -185,10 +193,12 @@ impl Catalog {
     /// How a data set is kept: as was said, or 30 days and then the newest.
     pub fn policy(&self, dataset: &DatasetRef) -> Policy {
         match self.policies.get(dataset) {
-            Some(DatasetFact { class, keep, set_ms, .. }) => {
-                Policy { class: *class, keep: *keep, set_ms: Some(*set_ms) }
+            Some(DatasetFact { class, keep, set_ms, kind, .. }) => {
+                Policy { class: *class, keep: *keep, set_ms: Some(*set_ms), kind: *kind }
             }
-            None => Policy { class: LockClass::DAYS_30, keep: KeepRules::default(), set_ms: None },
+            None => {
+                Policy { class: LockClass::DAYS_30, keep: KeepRules::default(), set_ms: None, kind: None }
+            }
         }
     }
 

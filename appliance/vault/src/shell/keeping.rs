@@ -4,8 +4,10 @@ use super::house::House;
 use crate::core::{Core, lock};
 use crate::upkeep::{ForgetPlan, Judged};
 use coffre_core::class::LockClass;
+use coffre_core::fact::ObjectFact;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::keep::{KeepRules, Verdict};
+use coffre_core::kind::{Expected, Kind};
 use coffre_core::names::DatasetRef;
 use coffre_core::retention::{CALM_MS, Doubt, TimeEvidence};
 use coffre_core::wire::{ClockInfo, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};
@@ -14,6 +16,8 @@ use std::collections::BTreeSet;
 /// The first run after a start comes after this part of the time between two runs: a box that is switched off at night
 /// forgets as well.
 const FIRST_RUN_PART: u64 = 24;
+/// Most data sets that the light speaks of one by one.
+const INCOMPLETE_TOLD: usize = 8;
 
 impl House {
     /// See [`Vault::dataset_set`](crate::Vault::dataset_set).
@@ -22,6 +26,7 @@ impl House {
         dataset: &DatasetRef,
         class: Option<LockClass>,
         keep: Option<KeepRules>,
+        kind: Option<Kind>,
     ) -> Result<DatasetInfo> {
         let core = self.open_for_work()?;
         if let Some(short) = class.filter(|c| *c < LockClass::SHORTEST && !self.of().try_out) {
@@ -32,7 +37,7 @@ impl House {
             return Err(Fault::absent(format!("there is no client {}", dataset.client)));
         }
         let _one_at_a_time = lock(&self.admin);
-        core.set_policy(dataset, class, keep)?;
+        core.set_policy(dataset, class, keep, kind)?;
         Ok(info(&core, dataset))
     }
 
@@ -130,6 +135,33 @@ impl Core {
         }
         reasons
     }
+
+    /// Which data sets ended on a snapshot that is not complete, why, and what to do.
+    pub(crate) fn incomplete_reasons(&self) -> Vec<String> {
+        self.with(|e| {
+            let catalog = e.catalog();
+            let ending = catalog.ending_incomplete();
+            let say = |(dataset, fact): (&DatasetRef, &ObjectFact)| {
+                let checked = fact.checked?;
+                let last = match catalog.newest_whole(dataset) {
+                    Some(_) => "the last complete one stays until there is a newer one",
+                    None => "there is no complete one",
+                };
+                Some(format!(
+                    "the newest snapshot of {dataset} is not complete: {}; {}; {last}. If it is as it should be: `coffre dataset set {dataset} --kind file`",
+                    checked.why()?,
+                    checked.next(),
+                ))
+            };
+            let mut all: Vec<String> = ending.filter_map(say).collect();
+            let more = all.len().saturating_sub(INCOMPLETE_TOLD);
+            all.truncate(INCOMPLETE_TOLD);
+            if more > 0 {
+                all.push(format!("and {more} more data set(s) whose newest snapshot is not complete: `coffre dataset list`"));
+            }
+            all
+        })
+    }
 }
 
 fn info(core: &Core, dataset: &DatasetRef) -> DatasetInfo {
@@ -147,6 +179,13 @@ fn info(core: &Core, dataset: &DatasetRef) -> DatasetInfo {
             locked: objects.iter().filter(|o| !clock.has_passed(o.locked_until_ms)).count() as u64,
             logical_bytes: objects.iter().map(|o| o.size).sum(),
             newest_ms: objects.last().map(|o| o.received_ms),
+            kind: match catalog.expected(dataset) {
+                Expected::Said(kind) | Expected::Recognised(kind) => Some(kind),
+                Expected::Unknown => None,
+            },
+            kind_said: policy.kind.is_some(),
+            incomplete: objects.iter().filter(|o| catalog.is_incomplete(o)).count() as u64,
+            newest_complete_ms: catalog.newest_whole(dataset).map(|o| o.received_ms),
         }
     })
 }
@@ -178,6 +217,7 @@ fn judged_info(one: &Judged) -> JudgedInfo {
         size: one.object.size,
         received_ms: one.object.received_ms,
         locked_until_ms: one.object.locked_until_ms,
+        complete: one.object.checked.and_then(|checked| checked.complete()),
         keep: one.verdict.keeps(),
         reasons,
         condemned_ms: one.condemned_ms,

@@ -1,7 +1,7 @@
 //! The state of the box in words and one light, from what the engine verified.
 //!
-//! Red: backups are refused, or no disk may be lost although the geometry promises it. Amber: something is degraded,
-//! or the box has one disk. Green: everything at full tolerance. An index that is being built again changes nothing about
+//! Red: backups are refused, or no disk may be lost although the geometry promises it. Amber: something is degraded, the
+//! newest snapshot of a data set is not complete, or the box has one disk. Green: everything at full tolerance. An index that is being built again changes nothing about
 //! safety and does not colour the light.
 
 use super::house::House;
@@ -35,6 +35,7 @@ impl House {
         }
         verdict.disks(&disks);
         core.keeping_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
+        core.incomplete_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         verdict.tolerance(&report, self.geometry().m() as u32, writable);
         let scrub = core.scrub_info();
         verdict.scrub(&scrub);

@@ -99,7 +99,11 @@ impl Core {
         // While the clock is in doubt every lock holds.
         let now_ms = if clock.doubt().is_some() { 0 } else { clock.now_ms() };
         let judged = |(object, hidden_ms, condemned_ms): (ObjectFact, Option<u64>, Option<u64>)| {
-            let file = Candidate { received_ms: object.received_ms, locked_until_ms: object.locked_until_ms };
+            let file = Candidate {
+                received_ms: object.received_ms,
+                locked_until_ms: object.locked_until_ms,
+                incomplete: false,
+            };
             let verdict = judge_file(&file, hidden_ms, object.class, now_ms, self.flaws);
             Judged { object, verdict, condemned_ms }
         };

@@ -12,7 +12,6 @@
 //! would free more than a fifth of what the vault holds waits until somebody approves it.
 
 use super::mark::Named;
-use crate::catalog::Policy;
 use crate::core::{Core, lock};
 use coffre_core::fact::{Fact, ObjectFact};
 use coffre_core::fault::{Fault, Result};
@@ -134,20 +133,22 @@ impl Core {
 
     /// How the snapshots of one data set are judged now.
     pub fn judged(&self, dataset: &DatasetRef, clock: &RetentionClock) -> Vec<Judged> {
-        let (policy, objects): (Policy, Vec<(ObjectFact, Option<u64>)>) = self.with(|e| {
+        let mut candidates = Vec::new();
+        let mut objects: Vec<(ObjectFact, Option<u64>)> = Vec::new();
+        let policy = self.with(|e| {
             let catalog = e.catalog();
-            let one = |id: &ObjectId| {
-                let fact = catalog.object(id)?;
+            for id in catalog.snapshots(dataset) {
+                let Some(fact) = catalog.object(id) else { continue };
+                candidates.push(Candidate {
+                    received_ms: fact.received_ms,
+                    locked_until_ms: fact.locked_until_ms,
+                    incomplete: catalog.is_incomplete(fact),
+                });
                 // Bodies are large and not judged.
-                Some((light(fact), catalog.object_condemned_ms(id)))
-            };
-            (catalog.policy(dataset), catalog.snapshots(dataset).iter().filter_map(one).collect())
+                objects.push((light(fact), catalog.object_condemned_ms(id)));
+            }
+            catalog.policy(dataset)
         });
-        let of = |(o, _): &(ObjectFact, Option<u64>)| Candidate {
-            received_ms: o.received_ms,
-            locked_until_ms: o.locked_until_ms,
-        };
-        let candidates: Vec<Candidate> = objects.iter().map(of).collect();
         // While the clock is in doubt every lock holds.
         let now_ms = if clock.doubt().is_some() { 0 } else { clock.now_ms() };
         let verdicts = judge(&policy.keep, &candidates, now_ms, self.flaws);
@@ -390,6 +391,7 @@ pub(super) fn light(fact: &ObjectFact) -> ObjectFact {
         class: fact.class,
         hash: fact.hash,
         file: fact.file,
+        checked: fact.checked,
         body: coffre_core::fact::Body::Inline(Vec::new().into()),
     }
 }

@@ -5,11 +5,12 @@ use coffre_core::class::LockClass;
 use coffre_core::fact::{DatasetFact, Fact};
 use coffre_core::fault::Result;
 use coffre_core::keep::KeepRules;
+use coffre_core::kind::Kind;
 use coffre_core::names::DatasetRef;
 
 impl Core {
-    /// Sets the class of what a data set receives from now on, what stays after its lock, or both. What is there already keeps
-    /// the lock it has: no class shortens one.
+    /// Sets the class of what a data set receives from now on, what stays after its lock, of which kind it is, or some of these. What
+    /// is there already keeps the lock it has: no class shortens one.
     ///
     /// # Durability
     /// On `Ok` it is in the journal.
@@ -18,6 +19,7 @@ impl Core {
         dataset: &DatasetRef,
         class: Option<LockClass>,
         keep: Option<KeepRules>,
+        kind: Option<Kind>,
     ) -> Result<()> {
         let now = self.with(|e| e.catalog().policy(dataset));
         let fact = DatasetFact {
@@ -25,6 +27,7 @@ impl Core {
             class: class.unwrap_or(now.class),
             keep: keep.unwrap_or(now.keep),
             set_ms: self.clock.wall_ms(),
+            kind: kind.or(now.kind),
         };
         self.wait(self.submit(vec![Fact::Dataset(fact)], Vec::new())).map(|_| ())
     }

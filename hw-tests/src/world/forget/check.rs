@@ -74,19 +74,31 @@ impl World {
         gone_files.into_iter().try_for_each(|at| self.check_file_gone(&self.known[at]))
     }
 
-    /// The newest stays, and as many of the last ones as the rules ever asked for at least.
+    /// The newest stays, so does the newest complete one, and as many of the last complete ones as the rules ever asked for at
+    /// least.
     pub(super) fn check_kept(&mut self, dataset: usize, there: &[ObjectId]) -> Result<(), Broken> {
-        let acked = self.known.iter().filter(|k| k.dataset == dataset && k.acked).count();
+        let cut: HashSet<ObjectId> = self.known.iter().filter(|k| k.incomplete).map(|k| k.id).collect();
+        let whole = |id: &&ObjectId| !cut.contains(*id);
+        let acked = self.known.iter().filter(|k| k.dataset == dataset && k.acked && !k.incomplete).count();
         let least = self.least_last.get(&dataset).map_or(1, |n| (*n).max(1)) as usize;
         let name = DATASETS[dataset];
-        if there.len() < least.min(acked) {
-            return Err(Broken(format!("{} snapshots of {name} are left, {least} must stay", there.len())));
+        let left = there.iter().filter(whole).count();
+        if left < least.min(acked) {
+            return Err(Broken(format!("{left} complete snapshots of {name} are left, {least} must stay")));
         }
         // In the order of the journal, which is that of receipt.
         let before = std::mem::replace(&mut self.before[dataset], there.to_vec());
         match before.last() {
             Some(newest) if !there.contains(newest) && there.iter().all(|id| before.contains(id)) => {
-                Err(Broken(format!("the newest snapshot of {name} is gone")))
+                return Err(Broken(format!("the newest snapshot of {name} is gone")));
+            }
+            _ => {}
+        }
+        match before.iter().rev().find(whole) {
+            Some(newest)
+                if !there.contains(newest) && there.iter().filter(whole).all(|id| before.contains(id)) =>
+            {
+                Err(Broken(format!("the newest complete snapshot of {name} is gone")))
             }
             _ => Ok(()),
         }

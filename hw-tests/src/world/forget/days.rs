@@ -1,11 +1,12 @@
 //! What happens to the box of the world of forgetting: its own jobs, time, liars, disks that go, run full and lose power.
 
-use super::{DATASETS, DAY_MS, HOUR_MS, MANY, World, name_of};
+use super::{CHECKED, DATASETS, DAY_MS, HOUR_MS, MANY, World, name_of};
 use crate::rng::Rng;
 use crate::world::Broken;
 use coffre_core::class::LockClass;
 use coffre_core::ids::DiskNo;
 use coffre_core::keep::KeepRules;
+use coffre_core::kind::Kind;
 use coffre_core::retention::TimeEvidence;
 use coffre_vault::engine::Event;
 use coffre_vault::ports::Disk;
@@ -20,7 +21,8 @@ impl World {
         let least = self.least_last.entry(dataset).or_insert(before);
         // Even if the answer does not come, it may hold from now on.
         *least = (*least).min(keep.last);
-        let _ = core.set_policy(&name_of(dataset), Some(class), Some(keep));
+        let kind = (dataset == CHECKED).then_some(Kind::Postgres);
+        let _ = core.set_policy(&name_of(dataset), Some(class), Some(keep), kind);
     }
 
     /// One step of forgetting, or a whole run. What one step decides must still be right after anything else happened.

@@ -67,6 +67,7 @@ impl World {
             locked_true_ms: self.true_ms + lock_ms,
             free_of_blame_ms: self.true_ms,
             gone: false,
+            incomplete: false,
             may_go_true_ms: None,
         });
         self.pending.push((submitted.ticket, id));

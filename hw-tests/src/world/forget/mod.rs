@@ -5,8 +5,8 @@
 //! at any moment, walls that jump, boxes that sleep or are off, owners and time sources that answer.
 //! The reference model knows true time, which no part of the box can see.
 //!
-//! What must hold: nothing goes before its lock has ended in true time, nor without its grace; the newest of a data set and
-//! what the rules keep stay; whatever is there reads bit-identical; nobody shares a condemned pack; a plan that needs approval
+//! What must hold: nothing goes before its lock has ended in true time, nor without its grace; the newest of a data set, its newest
+//! complete one and what the rules keep stay; whatever is there reads bit-identical; nobody shares a condemned pack; a plan that needs approval
 //! does nothing without; and in the end all that may go is gone, from the disks too.
 
 mod check;
@@ -32,6 +32,10 @@ use std::sync::Arc;
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 const DATASETS: [&str; 3] = ["alpha/docs", "alpha/base", "beta/docs"];
+/// The data set of a kind that is checked: half of what it receives is cut off.
+const CHECKED: usize = 1;
+/// How what is not cut off ends there.
+const LAST_LINE: &[u8] = b"\n-- PostgreSQL database dump complete\n";
 /// The number of what stands behind the data sets: a repository.
 const REPO: usize = DATASETS.len();
 const REPO_NAME: &str = "alpha/repo";
@@ -45,6 +49,7 @@ pub const FORGET_FLAWS: &[Flaw] = &[
     Flaw::ForgetUnderLock,
     Flaw::CountPastLock,
     Flaw::NewestFreed,
+    Flaw::CountIncomplete,
     Flaw::TrustWall,
     Flaw::IgnoreDoubt,
     Flaw::NoSecondMark,
@@ -84,6 +89,8 @@ pub struct ForgetCase {
 pub struct ForgetSeen {
     /// Snapshots acknowledged.
     pub acked: u64,
+    /// Snapshots that were handed in cut off, and marked so.
+    pub incomplete: u64,
     /// Snapshots that were forgotten.
     pub forgotten: u64,
     /// Packs that were freed.
@@ -120,6 +127,7 @@ impl ForgetSeen {
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Self) {
         self.acked += other.acked;
+        self.incomplete += other.incomplete;
         self.forgotten += other.forgotten;
         self.freed_packs += other.freed_packs;
         self.compacted += other.compacted;
@@ -157,6 +165,8 @@ struct Known {
     /// True time of the last look at which it was not condemned yet.
     free_of_blame_ms: u64,
     gone: bool,
+    /// Whether it was cut off, and its data set was of a kind that shows it.
+    incomplete: bool,
     /// From when on, in true time, a file of a repository may go: its client deleted it.
     may_go_true_ms: Option<u64>,
 }

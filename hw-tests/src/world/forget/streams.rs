@@ -1,6 +1,6 @@
 //! Snapshots on their way in: in one go, or piece by piece between everything else, and cut off at any moment.
 
-use super::{DATASETS, Known, Stream, World, name_of};
+use super::{CHECKED, DATASETS, Known, LAST_LINE, Stream, World, name_of};
 use crate::world::Broken;
 use coffre_core::fault::Class;
 use coffre_core::ids::PackId;
@@ -33,7 +33,11 @@ impl World {
         let name = name_of(dataset);
         let class = core.with(|e| e.catalog().policy(&name).class);
         let put = Put::begin(core, name, class, u64::MAX).ok()?;
-        Some(Stream { put, dataset, class, bytes: self.content(), written: 0 })
+        let mut bytes = self.content();
+        if dataset == CHECKED && self.rng.chance(1, 2) {
+            bytes.extend_from_slice(LAST_LINE);
+        }
+        Some(Stream { put, dataset, class, bytes, written: 0 })
     }
 
     /// Hands a snapshot in; the packs it names.
@@ -41,6 +45,12 @@ impl World {
         let Ok(submitted) = stream.put.submit() else { return Ok(Vec::new()) };
         self.keep_time();
         let id = submitted.object.id;
+        let (ends, checked) = (stream.bytes.ends_with(LAST_LINE), submitted.object.checked);
+        if checked.is_some_and(|checked| checked.complete() != Some(ends)) {
+            return Err(Broken(format!("snapshot {id} was taken for {checked:?}")));
+        }
+        let incomplete = checked.is_some() && !ends;
+        self.seen.incomplete += u64::from(incomplete);
         self.known.push(Known {
             id,
             dataset: stream.dataset,
@@ -49,6 +59,7 @@ impl World {
             locked_true_ms: self.true_ms + stream.class.millis(),
             free_of_blame_ms: self.true_ms,
             gone: false,
+            incomplete,
             may_go_true_ms: None,
         });
         self.pending.push((submitted.ticket, id));
