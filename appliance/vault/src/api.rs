@@ -245,12 +245,12 @@ impl Vault {
         };
         let get = Get::open(core.clone(), &wanted.ok_or_else(|| house.perhaps_hidden(missing()))?)?;
         let info = snapshot_info(get.object());
-        let passed_over =
-            core.with(|e| e.catalog().snapshots(dataset).iter().rev().position(|id| *id == info.id));
+        let passed_over = match which {
+            Which::Latest => core.with(|e| e.catalog().newer_than(&info.id, dataset)),
+            Which::Id(_) => 0,
+        };
         let mut reader = SnapshotReader::of(house, core, get, info);
-        if which == Which::Latest {
-            reader.passed_over = passed_over.unwrap_or(0);
-        }
+        reader.passed_over = passed_over;
         Ok(reader)
     }
 

@@ -35,6 +35,11 @@ impl Catalog {
         self.whole.get(dataset).or_else(|| self.snapshots(dataset).last()).copied()
     }
 
+    /// How many snapshots of a data set are newer than this one.
+    pub fn newer_than(&self, id: &ObjectId, dataset: &DatasetRef) -> usize {
+        self.snapshots(dataset).iter().rev().take_while(|other| *other != id).count()
+    }
+
     /// Data sets whose newest snapshot counts as incomplete, with that one.
     pub fn ending_incomplete(&self) -> impl Iterator<Item = (&DatasetRef, &ObjectFact)> {
         let last = |(dataset, ids): (_, &Vec<ObjectId>)| Some((dataset, self.object(ids.last()?)?));
