@@ -25,6 +25,7 @@ pub mod label;
 pub mod manifest;
 pub mod names;
 pub mod pack;
+pub mod pair;
 pub mod record;
 pub mod repo;
 pub mod retention;

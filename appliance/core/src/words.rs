@@ -6,9 +6,11 @@
 //! noticed 255 times in 256; a wrong vault key would be noticed by the key slot in any case.
 
 use crate::fault::{Fault, Result};
+use aws_lc_rs::{digest, pbkdf2};
 use bip39::{Language, Mnemonic};
 use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
@@ -74,6 +76,31 @@ impl RecoveryWords {
     pub fn entropy(&self) -> &[u8; 32] {
         &self.0
     }
+}
+
+/// How many words name an authority.
+pub const NAMING_WORDS: usize = 4;
+/// What makes these words no other words of the house.
+const NAMING_DOMAIN: &[u8] = b"coffre: four words that name an authority, version 1";
+/// Rounds behind these words: 44 bits alone would be matched by brute force in minutes.
+const NAMING_ROUNDS: NonZeroU32 = NonZeroU32::new(100_000).expect("not zero");
+
+/// Four words of the same list that name a certificate (DER), in lower case with composed accents: 44 bits of
+/// PBKDF2-HMAC-SHA-256 over its SHA-256. Public, and made of what is public: they have nothing to do with recovery. Takes some
+/// hundredths of a second on purpose.
+pub fn naming_words(certificate_der: &[u8]) -> [String; NAMING_WORDS] {
+    let fingerprint = digest::digest(&digest::SHA256, certificate_der);
+    let mut stretched = [0; 8];
+    pbkdf2::derive(
+        pbkdf2::PBKDF2_HMAC_SHA256,
+        NAMING_ROUNDS,
+        NAMING_DOMAIN,
+        fingerprint.as_ref(),
+        &mut stretched,
+    );
+    let number = u64::from_be_bytes(stretched);
+    let list = Language::French.word_list();
+    std::array::from_fn(|at| composed(list[(number >> (53 - 11 * at) & 0x7ff) as usize]))
 }
 
 impl fmt::Debug for RecoveryWords {
@@ -164,6 +191,17 @@ mod tests {
             assert!(!composed.chars().any(|c| ('\u{300}'..='\u{36f}').contains(&c)), "{word}");
             assert!(fold(&composed).bytes().all(|b| b.is_ascii_lowercase()), "{word}");
         }
+    }
+
+    #[test]
+    fn four_words_name_a_certificate() {
+        let words = naming_words(b"a certificate");
+        assert_eq!(words, naming_words(b"a certificate"), "always the same");
+        assert_ne!(words, naming_words(b"another certificate"));
+        let list: Vec<String> = Language::French.word_list().iter().map(|word| composed(word)).collect();
+        assert!(words.iter().all(|word| list.contains(word)), "{words:?}");
+        // Made once with Python's hashlib.pbkdf2_hmac, independently of this code.
+        assert_eq!(words, [351, 125, 812, 599].map(|ix: usize| list[ix].clone()));
     }
 
     #[test]
