@@ -52,7 +52,7 @@ fn host_name(text: &str) -> Option<String> {
 }
 
 /// A box's name as one DNS label: lower case, what is not a letter or digit becomes a hyphen.
-fn label(text: &str) -> Option<String> {
+pub fn label(text: &str) -> Option<String> {
     let plain: String = text
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })

@@ -5,6 +5,7 @@
 //! words that are secret, goes into the audit log when it changes something.
 
 use crate::identity::{Authority, certificate_info};
+use crate::pairing::{Pairings, Wish};
 use crate::state::{StateDir, StateLock};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::wire::{DiskInfo, Reply, RepoInfo, Request};
@@ -48,15 +49,16 @@ pub fn bind(state: &StateDir, _held: &StateLock) -> Result<UnixListener> {
 }
 
 /// Serves the socket for as long as it is polled.
-pub async fn serve(listener: UnixListener, vault: Vault, authority: Arc<Authority>) {
+pub async fn serve(listener: UnixListener, vault: Vault, authority: Arc<Authority>, pairings: Arc<Pairings>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) if is_owner(&stream) => {
                 let (vault, authority) = (vault.clone(), Arc::clone(&authority));
+                let pairings = Arc::clone(&pairings);
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, vault, authority).await {
+                    if let Err(error) = converse(stream, vault, authority, pairings).await {
                         tracing::debug!(%error, "a control connection ended early");
                     }
                     drop(place);
@@ -76,7 +78,12 @@ fn is_owner(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn converse(stream: UnixStream, vault: Vault, authority: Arc<Authority>) -> io::Result<()> {
+async fn converse(
+    stream: UnixStream,
+    vault: Vault,
+    authority: Arc<Authority>,
+    pairings: Arc<Pairings>,
+) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     while let Some(line) = request_line(&mut read).await? {
@@ -97,7 +104,9 @@ async fn converse(stream: UnixStream, vault: Vault, authority: Arc<Authority>) -
             }
             request => {
                 let (vault, authority) = (vault.clone(), Arc::clone(&authority));
-                let answered = tokio::task::spawn_blocking(move || answer(&vault, &authority, request)).await;
+                let pairings = Arc::clone(&pairings);
+                let answer = move || answer(&vault, &authority, &pairings, request);
+                let answered = tokio::task::spawn_blocking(answer).await;
                 let answered = answered.unwrap_or_else(|e| Err(Fault::permanent(format!("no answer: {e}"))));
                 send(&mut write, &answered.unwrap_or_else(Reply::Failed)).await?;
             }
@@ -119,12 +128,19 @@ async fn request_line(read: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<
     }
 }
 
-fn answer(vault: &Vault, authority: &Authority, request: Request) -> Result<Reply> {
+fn answer(vault: &Vault, authority: &Authority, pairings: &Pairings, request: Request) -> Result<Reply> {
     Ok(match request {
         Request::Status => Reply::Status(Box::new(vault.status())),
         Request::ClientAdd { name, quota_bytes } => Reply::ClientAdded(vault.client_add(&name, quota_bytes)?),
         Request::ClientList => Reply::Clients { clients: vault.clients() },
         Request::ClientRemove { name } => done(vault.client_remove(&name))?,
+        Request::ClientRotate { name } => Reply::ClientAdded(vault.client_rotate(&name)?),
+        Request::PairBegin { name, kind, quota_bytes } => {
+            let wish = Wish { client: name, kind, quota_bytes };
+            Reply::Pairings { pairings: vec![pairings.begin(vault, wish)?] }
+        }
+        Request::PairList { id } => Reply::Pairings { pairings: pairings.list(vault, id)? },
+        Request::PairCancel { id } => Reply::Pairings { pairings: pairings.cancel(vault, id)? },
         Request::DiskList => Reply::Disks { disks: vault.disks() },
         Request::Scrub { deep } => Reply::Scrub(Box::new(vault.scrub(deep)?)),
         Request::DiskReplace { old, with } => came(vault, vault.disk_replace(&old, Path::new(&with))?),
@@ -175,6 +191,13 @@ fn audit(request: &Request) {
         }
         Request::ClientRemove { name } => {
             tracing::info!(target: "audit", client = %name, "client to be removed")
+        }
+        Request::ClientRotate { name } => {
+            tracing::info!(target: "audit", client = %name, "secret of a client to be replaced")
+        }
+        Request::PairBegin { name, kind, quota_bytes } => {
+            let name = name.as_ref().map(|name| name.as_str());
+            tracing::info!(target: "audit", client = name, ?kind, ?quota_bytes, "pairing asked for");
         }
         Request::Scrub { deep: Some(deep) } => {
             tracing::info!(target: "audit", deep, "scrub to be begun")

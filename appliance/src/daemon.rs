@@ -4,11 +4,13 @@
 //! before a single `ready` is printed. Stopping is graceful but bounded; nothing that was acknowledged depends on
 //! it, for the vault made that safe before it said so.
 
+use crate::announce::Announcement;
 use crate::control;
 use crate::doors::http::{self, Street};
 use crate::doors::limits::MAX_STREAMS;
 use crate::doors::tls::LeafKeeper;
 use crate::identity::{Authority, certificate_info};
+use crate::pairing::Pairings;
 use crate::state::{StateDir, StateLock};
 use coffre_core::fault::{Class, Fault, Result};
 use coffre_vault::Vault;
@@ -38,6 +40,8 @@ pub struct Plan {
     pub state: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// Whether to announce the box on the LAN, where it serves more than this machine.
+    pub announce: bool,
 }
 
 /// Runs until SIGTERM or SIGINT. Prints `ready https://ADDR:PORT` per listener on stdout once all of them serve.
@@ -80,8 +84,15 @@ fn prepare_and_serve(plan: &Plan, state: &StateDir, lock: &StateLock, vault: &Va
     let served = runtime.block_on(async {
         let control = control::bind(state, lock)?;
         let listeners = bind_all(&plan.listen).await?;
-        let street = Arc::new(Street::new(vault.clone(), status.vault_id, Arc::clone(&authority)));
-        serve(control, listeners, keeper, street).await
+        let served: Vec<SocketAddr> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
+        let certificate = certificate_info(&authority);
+        let announcement =
+            plan.announce.then(|| Announcement::begin(&vault.name(), &certificate, &served)).flatten();
+        let pairings = Arc::new(Pairings::new(vault.name(), certificate, served));
+        let street = Street::new(vault.clone(), status.vault_id, Arc::clone(&authority), pairings);
+        let ended = serve(control, listeners, keeper, Arc::new(street)).await;
+        announcement.map(Announcement::end);
+        ended
     });
     // Before the threads are waited for: a client that comes now should find nobody, not silence.
     let _ = std::fs::remove_file(state.control_socket());
@@ -126,7 +137,12 @@ async fn serve(
     let mut asked_to_stop = stop_signals()?;
     let (stop, stopping) = watch::channel(false);
     let background = Background(vec![
-        tokio::spawn(control::serve(control, street.vault().clone(), street.shared_authority())),
+        tokio::spawn(control::serve(
+            control,
+            street.vault().clone(),
+            street.shared_authority(),
+            Arc::clone(street.pairings()),
+        )),
         tokio::spawn(keeper.keep()),
         tokio::spawn(watchdog(Arc::clone(&street))),
     ]);

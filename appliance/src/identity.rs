@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::VaultId;
 use coffre_core::wire::CertificateInfo;
+use coffre_core::words::naming_words;
 use coffre_vault::IdentityKeys;
 use jiff::civil::Date;
 use jiff::{Span, tz::TimeZone};
@@ -54,6 +55,7 @@ pub struct Authority {
     certificate_der: Vec<u8>,
     receipts: Ed25519KeyPair,
     box_name: String,
+    words: Vec<String>,
 }
 
 /// Makes the authority's self-signed certificate (DER): `CN=Coffre NAME`, `OU` the vault's id, a CA that can issue
@@ -72,6 +74,7 @@ pub fn certificate_info(authority: &Authority) -> CertificateInfo {
         pem: pem(&authority.certificate_der),
         fingerprint: fingerprint(&authority.certificate_der),
         receipt_key: STANDARD.encode(authority.receipts.public_key()),
+        words: authority.words.clone(),
     }
 }
 
@@ -120,7 +123,8 @@ impl Authority {
         let receipts = Ed25519KeyPair::from_seed_unchecked(&keys.receipt_seed)
             .map_err(|_| Fault::corrupt("the key of the receipts cannot be used"))?;
         let issuer = Issuer::new(authority_params(vault, box_name), key);
-        Ok(Self { issuer, certificate_der, receipts, box_name: box_name.to_owned() })
+        let words = naming_words(&certificate_der).to_vec();
+        Ok(Self { issuer, certificate_der, receipts, box_name: box_name.to_owned(), words })
     }
 
     /// A new leaf with a fresh key for these names, valid from the day before for [`LEAF_DAYS`] days in all.

@@ -6,6 +6,7 @@
 //! control     the control socket, for the owner of the box only
 //! cli/        the command `coffre`, one file per command
 //! identity    the box's authority, its leaves, signed receipts; addresses: what a leaf must cover
+//! pairing     codes with which machines become clients; announce: the box says on the LAN where it is
 //! heap        how memory goes back to the system
 //! state       the state folder: lock, socket, certificate; clock: the time and how it is written
 //! ```
@@ -13,6 +14,7 @@
 //! `spawn_blocking`, and bytes cross in bounded channels.
 
 pub mod addresses;
+pub mod announce;
 pub mod cli;
 pub mod clock;
 pub mod control;
@@ -20,5 +22,6 @@ pub mod daemon;
 pub mod doors;
 pub mod heap;
 pub mod identity;
+pub mod pairing;
 pub mod state;
 pub mod views;

@@ -9,6 +9,7 @@ mod health;
 pub use health::{FindInfo, HealInfo, ScrubInfo, Unhealed};
 
 mod keeping;
+mod pair;
 mod repos;
 
 use crate::class::LockClass;
@@ -18,9 +19,11 @@ use crate::ids::{DiskId, ObjectId, VaultId};
 use crate::keep::KeepRules;
 use crate::kind::{Checked, Kind};
 use crate::names::{ClientName, DatasetRef};
+use crate::pair::MachineKind;
 use crate::repo::RepoMode;
 use serde::{Deserialize, Serialize};
 
+pub use pair::{Arrivals, PairState, PairingInfo};
 pub use repos::RepoInfo;
 
 pub use keeping::{ClockInfo, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};
@@ -44,6 +47,30 @@ pub enum Request {
     ClientRemove {
         /// Its name.
         name: ClientName,
+    },
+    /// A new secret for a client; the old one is void at once.
+    ClientRotate {
+        /// Its name.
+        name: ClientName,
+    },
+    /// Make a code with which a machine becomes a client by itself.
+    PairBegin {
+        /// The client's name; `None`: whoever uses the code types one.
+        name: Option<ClientName>,
+        /// What sort of machine.
+        kind: Option<MachineKind>,
+        /// Most logical bytes it may keep.
+        quota_bytes: Option<u64>,
+    },
+    /// How far pairings are, newest first.
+    PairList {
+        /// Only this one.
+        id: Option<u64>,
+    },
+    /// Take a code back that nobody has used.
+    PairCancel {
+        /// Which.
+        id: u64,
     },
     /// All disks.
     DiskList,
@@ -152,8 +179,13 @@ pub enum Request {
 pub enum Reply {
     /// To [`Request::Status`].
     Status(Box<Status>),
-    /// To [`Request::ClientAdd`].
+    /// To [`Request::ClientAdd`] and [`Request::ClientRotate`].
     ClientAdded(NewClient),
+    /// To [`Request::PairBegin`], [`Request::PairList`] and [`Request::PairCancel`].
+    Pairings {
+        /// Newest first; the one that was asked about alone.
+        pairings: Vec<PairingInfo>,
+    },
     /// To [`Request::ClientList`].
     Clients {
         /// All of them.
@@ -433,6 +465,9 @@ pub struct CertificateInfo {
     pub fingerprint: String,
     /// Ed25519 public key that signs receipts, base64.
     pub receipt_key: String,
+    /// Four words that name it.
+    #[serde(default)]
+    pub words: Vec<String>,
 }
 
 #[cfg(test)]

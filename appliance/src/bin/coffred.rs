@@ -20,10 +20,13 @@ struct Args {
     /// Where to serve HTTPS; may be repeated. Port 0 takes a free port.
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8443")]
     listen: Vec<SocketAddr>,
+    /// Do not announce the box on the LAN (mDNS). One that serves its own machine only is never announced.
+    #[arg(long)]
+    no_announce: bool,
 }
 
 fn main() -> ExitCode {
-    let Args { state, listen } = match Args::try_parse() {
+    let Args { state, listen, no_announce } = match Args::try_parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() => {
             eprint!("coffred: {}", usage::text(&error));
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     heap::keep_small();
-    match daemon::run(&Plan { state, listen }) {
+    match daemon::run(&Plan { state, listen, announce: !no_announce }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("coffred: {fault}");

@@ -1,4 +1,4 @@
-//! `coffre client add | list | remove`.
+//! `coffre client add | rotate | list | remove`.
 
 use super::{Outcome, Said, knock, show};
 use crate::clock;
@@ -37,6 +37,23 @@ pub fn add(state: &StateDir, name: ClientName, quota_bytes: Option<u64>) -> Outc
         "name": made.name, "secret": made.secret, "quota_bytes": made.quota_bytes,
         "removed_before": past.is_some(),
     });
+    Ok(Said { human, json })
+}
+
+/// A new secret for a client; the old one is void at once.
+pub fn rotate(state: &StateDir, name: ClientName) -> Outcome<Said> {
+    let made = match knock::ask(state, &Request::ClientRotate { name })? {
+        Reply::ClientAdded(made) => made,
+        other => return Err(knock::unexpected(&other)),
+    };
+    let human = format!(
+        "Client {name}\n  secret  {secret}\n\n\
+         The old secret opens nothing any more: put this one into the files of that machine (in restic's, after\n\
+         https://{name}:). It is shown this once; only a hash of it is kept. Backups and quota stay as they are.",
+        name = made.name,
+        secret = made.secret,
+    );
+    let json = json!({ "name": made.name, "secret": made.secret, "quota_bytes": made.quota_bytes });
     Ok(Said { human, json })
 }
 

@@ -13,6 +13,7 @@ mod get;
 mod index;
 mod init;
 mod knock;
+mod pair;
 mod repo;
 mod scrub;
 mod show;
@@ -108,6 +109,19 @@ enum ClientCommand {
         /// Most bytes that it may keep, counted as received.
         #[arg(long, value_name = "BYTES")]
         quota: Option<u64>,
+    },
+    /// Make a code with which a machine becomes a client by itself: it opens a page of the box and types it.
+    Pair(pair::Options),
+    /// How far pairings are; codes themselves are not shown again.
+    Pairings {
+        /// Take the code of this one back.
+        #[arg(long, value_name = "ID")]
+        cancel: Option<u64>,
+    },
+    /// A new secret for a client, shown once; the old one is void at once.
+    Rotate {
+        /// Its name.
+        name: ClientName,
     },
     /// All clients.
     List,
@@ -261,6 +275,9 @@ fn run(args: Args) -> Outcome<Said> {
         Command::Adopt(options) => adopt::run(&state, options),
         Command::Status => status::run(&state),
         Command::Client(ClientCommand::Add { name, quota }) => client::add(&state, name, quota),
+        Command::Client(ClientCommand::Pair(options)) => pair::run(&state, options, args.json),
+        Command::Client(ClientCommand::Pairings { cancel }) => pair::list(&state, cancel),
+        Command::Client(ClientCommand::Rotate { name }) => client::rotate(&state, name),
         Command::Client(ClientCommand::List) => client::list(&state),
         Command::Client(ClientCommand::Remove { name }) => client::remove(&state, name),
         Command::Disk(DiskCommand::List) => disk::list(&state),
@@ -367,6 +384,10 @@ mod tests {
             "coffre client add Up",
             "coffre client add a --quota -1",
             "coffre client add a --quota 1k",
+            "coffre client pair v1",
+            "coffre client pair a --kind toaster",
+            "coffre client pairings --cancel x",
+            "coffre client rotate",
             "coffre snapshots noslash",
             "coffre get a/b",
             "coffre get a/b --to f --id xyz",

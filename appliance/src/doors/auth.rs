@@ -104,7 +104,7 @@ fn make_room(peers: &mut HashMap<IpAddr, Failures>, now_ms: u64) {
 }
 
 /// A host with IPv6 has a whole /64 to come from.
-fn neighbourhood(peer: IpAddr) -> IpAddr {
+pub(super) fn neighbourhood(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -11,9 +11,10 @@ use super::limits::{
 };
 use super::socket::ClientSocket;
 use super::tls::TlsAcceptor;
-use super::{dropbox, restic};
+use super::{dropbox, pair, restic};
 use crate::clock::Stopwatch;
 use crate::identity::{Authority, certificate_info};
+use crate::pairing::Pairings;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::VaultId;
 use coffre_core::names::ClientName;
@@ -36,12 +37,13 @@ use tokio::time::timeout;
 
 const PAGE: &str = "This is a Coffre, a backup box.\n\n\
     GET /v1/certificate                              the authority to pin\n\
+    GET /pair                                        become a client with a code from the box\n\
     GET /v1/datasets                                 your data sets\n\
     PUT /v1/datasets/NAME                            a new snapshot (curl -T FILE, or -T - from a pipe)\n\
     GET /v1/datasets/NAME/snapshots                  its snapshots\n\
     GET /v1/datasets/NAME/snapshots/{ID|latest}      its bytes\n\
     rest:https://BOX:PORT/CLIENT/REPO/               a repository of restic (restic -r ... init)\n\n\
-    All but the first need your client's name and secret (curl -u NAME:SECRET).\n";
+    All but the first two need your client's name and secret (curl -u NAME:SECRET).\n";
 
 /// What all doors and listeners share.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub struct Street {
     seats: Arc<Seats>,
     streams: Arc<Semaphore>,
     backoff: Backoff,
+    pairings: Arc<Pairings>,
+    pair_backoff: Backoff,
     watch: Stopwatch,
     request_prefix: String,
     requests: AtomicU64,
@@ -72,7 +76,7 @@ struct Vaulted(Vault);
 
 impl Street {
     /// The doors of this vault, closed as yet.
-    pub fn new(vault: Vault, vault_id: VaultId, authority: Arc<Authority>) -> Self {
+    pub fn new(vault: Vault, vault_id: VaultId, authority: Arc<Authority>, pairings: Arc<Pairings>) -> Self {
         let mut prefix = [0; 4];
         // Ids only have to differ between starts; without dice they still differ within one.
         let _ = aws_lc_rs::rand::fill(&mut prefix);
@@ -83,6 +87,8 @@ impl Street {
             seats: Arc::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             backoff: Backoff::default(),
+            pairings,
+            pair_backoff: Backoff::default(),
             watch: Stopwatch::start(),
             request_prefix: hex::encode(prefix),
             requests: AtomicU64::new(0),
@@ -107,6 +113,17 @@ impl Street {
     /// The same, to be kept.
     pub fn shared_authority(&self) -> Arc<Authority> {
         Arc::clone(&self.authority)
+    }
+
+    /// Codes and what came of them.
+    pub fn pairings(&self) -> &Arc<Pairings> {
+        &self.pairings
+    }
+
+    /// Counts a wrong pairing code from this peer, and waits as long as it deserves.
+    pub async fn hold_back(&self, peer: IpAddr) {
+        let delay = self.pair_backoff.failed(peer, self.watch.ms());
+        tokio::time::sleep(delay).await;
     }
 
     /// Asks the vault something that may block, on a thread where it may.
@@ -238,6 +255,9 @@ async fn route(street: &Street, peer: IpAddr, request_id: &str, request: Request
         }
         "/" | "/v1/certificate" => return answer::method_not_allowed("GET, HEAD"),
         _ => {}
+    }
+    if let Some(["pair", rest @ ..]) = parts(&path).as_deref() {
+        return pair::answer(street, peer, request_id, rest, request).await;
     }
     let client = match believe(street, peer, request_id, request.headers().get(AUTHORIZATION)).await {
         Ok(Some(client)) => client,

@@ -71,6 +71,11 @@ pub fn repository(target: &[u8], client: &str) -> Option<Result<(String, String)
     Some(restic::parse_address(rest).map(written))
 }
 
+/// The fields of the form on the pairing page.
+pub fn form(body: &[u8]) -> Result<Vec<(String, String)>> {
+    super::pair::fields(body)
+}
+
 fn header_map(pairs: &[(Vec<u8>, Vec<u8>)]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs.iter().take(super::limits::MAX_HEADERS) {
@@ -95,5 +100,6 @@ mod tests {
         let parts = address(b"/v1/datasets/a/snapshots/latest?x=1");
         assert_eq!(parts, Some(vec!["a".into(), "snapshots".into(), "latest".into()]));
         assert_eq!(address(b"/v1/certificate"), None);
+        assert_eq!(form(b"code=7%4B"), Ok(vec![("code".into(), "7K".into())]));
     }
 }

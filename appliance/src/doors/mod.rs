@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! socket → tls → http (server loop, ceilings) → auth → dropbox, restic → upload / download → the vault
+//!                                             ↘ pair (before auth: whoever comes has a code and no secret yet)
 //! ```
 //! Every door ends in the same objects, versions and locks, and none has a verb that destroys. A new protocol is
 //! a new room beside these two and one line in `http::route`.
@@ -16,6 +17,7 @@ pub mod http;
 mod incoming;
 pub mod inspect;
 pub mod limits;
+mod pair;
 mod ranges;
 mod receipt;
 mod restic;

@@ -15,8 +15,8 @@ use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
 use coffre_core::repo::FileName;
 use coffre_core::wire::{
-    ClientInfo, ClockInfo, DatasetInfo, DiskInfo, ForgotInfo, NewClient, PlanInfo, ReceiptFacts, ScrubInfo,
-    SnapshotInfo, Status,
+    Arrivals, ClientInfo, ClockInfo, DatasetInfo, DiskInfo, ForgotInfo, NewClient, PlanInfo, ReceiptFacts,
+    ScrubInfo, SnapshotInfo, Status,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -198,6 +198,20 @@ impl Vault {
     /// Voids a client's secret; its data stays. `Absent` if there is none.
     pub fn client_remove(&self, name: &ClientName) -> Result<()> {
         self.house().client_remove(name)
+    }
+
+    /// A new secret for a client; the old one opens nothing from then on. Quota and data stay. `Absent` if there is none.
+    ///
+    /// # Durability
+    /// The new secret is in the journal when this returns.
+    pub fn client_rotate(&self, name: &ClientName) -> Result<NewClient> {
+        self.house().client_rotate(name)
+    }
+
+    /// What has come from a client so far, at all doors: snapshots of the drop-box and of restic. A repository that was only
+    /// made is none.
+    pub fn arrivals(&self, name: &ClientName) -> Arrivals {
+        self.house().arrivals(name)
     }
 
     /// All clients, removed ones included.

@@ -287,9 +287,18 @@ fn clients_come_and_go() {
     for (name, secret) in [("pc", "no"), ("pd", &first.secret), ("P C", &first.secret), ("nobody", "")] {
         assert_eq!(vault.authenticate(name, secret), None, "{name}");
     }
+    assert_eq!(vault.arrivals(&pc), Default::default());
     put(&vault, "pc/a", b"stays");
+    let arrived = vault.arrivals(&pc);
+    assert!(arrived.snapshots == 1 && arrived.newest_ms.is_some());
+    let old = first;
+    let first = vault.client_rotate(&pc).expect("a new secret");
+    assert_eq!(vault.authenticate("pc", &old.secret), None, "void at once");
+    assert_eq!(vault.authenticate("pc", &first.secret), Some(pc.clone()));
+    assert!(vault.clients()[0].datasets == 1 && !vault.clients()[0].removed, "the rest stays");
     vault.client_remove(&pc).expect("removed");
     assert_eq!(vault.client_remove(&pc).expect_err("gone").class, Class::Absent);
+    assert_eq!(vault.client_rotate(&pc).expect_err("gone").class, Class::Absent);
     assert_eq!(vault.authenticate("pc", &first.secret), None);
     assert!(vault.clients()[0].removed && vault.clients()[0].datasets == 1);
     drop(vault);

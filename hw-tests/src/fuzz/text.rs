@@ -269,6 +269,7 @@ fn replies(_: &mut Rng) -> Vec<Vec<u8>> {
             pem: "-----BEGIN".into(),
             fingerprint: "AB:CD".into(),
             receipt_key: "AAAA".into(),
+            words: vec!["abaisser".into(); 4],
         }),
         Reply::Done,
         Reply::Failed(Fault::absent("nothing is there").next("look elsewhere")),

@@ -30,6 +30,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rustls", &["appliance/src/doors", "appliance/src/identity", "appliance/tests/"]),
     ("tokio_rustls", &["appliance/src/doors", "appliance/src/identity", "appliance/tests/"]),
     ("rcgen", &["appliance/src/identity"]),
+    ("mdns_sd", &["appliance/src/announce.rs", "appliance/tests/announce.rs"]),
+    ("qrcode", &["appliance/src/cli/pair.rs"]),
     ("ratatui", &["tui/"]),
     ("age", &["appliance/core/src/"]),
     ("reed_solomon_erasure", &["appliance/core/src/erasure", "hw-tests/benches/erasure_speed"]),

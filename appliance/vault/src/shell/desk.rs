@@ -9,7 +9,7 @@ use coffre_core::fact::{ClientFact, Fact};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::ObjectId;
 use coffre_core::names::{ClientName, DatasetRef};
-use coffre_core::wire::{ClientInfo, NewClient, SnapshotInfo};
+use coffre_core::wire::{Arrivals, ClientInfo, NewClient, SnapshotInfo};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
@@ -51,6 +51,43 @@ impl House {
                 core.wait(core.submit(vec![Fact::Client(fact)], Vec::new())).map(|_| ())
             }
         }
+    }
+
+    /// See [`Vault::client_rotate`](crate::Vault::client_rotate).
+    pub fn client_rotate(&self, name: &ClientName) -> Result<NewClient> {
+        let _one_at_a_time = lock(&self.admin);
+        let core = self.open_for_work()?;
+        let known = core.with(|e| e.catalog().client(name).cloned());
+        let Some(client) = known.filter(|client| client.secret_hash.is_some()) else {
+            return Err(Fault::absent(format!("there is no client {name}")).next(
+                "`coffre client list` shows all; one that was removed comes back with `coffre client add`",
+            ));
+        };
+        let secret = new_secret(&*self.entropy);
+        let hash = self.keys.client_secret_hash(name, &secret);
+        let quota_bytes = client.quota_bytes;
+        let fact = ClientFact { secret_hash: Some(hash.to_vec().into()), ..client };
+        core.wait(core.submit(vec![Fact::Client(fact)], Vec::new()))?;
+        Ok(NewClient { name: name.clone(), secret, quota_bytes })
+    }
+
+    /// See [`Vault::arrivals`](crate::Vault::arrivals).
+    pub fn arrivals(&self, name: &ClientName) -> Arrivals {
+        self.core().with(|e| {
+            let catalog = e.catalog();
+            let received = |id: &ObjectId| catalog.object(id).map(|fact| fact.received_ms);
+            let mut arrivals = Arrivals::default();
+            for dataset in catalog.datasets_of(name) {
+                let ids = catalog.snapshots(&DatasetRef { client: name.clone(), name: dataset });
+                arrivals.snapshots += ids.len() as u64;
+                arrivals.newest_ms = arrivals.newest_ms.max(ids.last().and_then(received));
+            }
+            for repo in catalog.repos().iter().filter(|repo| repo.fact.repo.client == *name) {
+                arrivals.snapshots += repo.snapshots;
+                arrivals.newest_ms = arrivals.newest_ms.max(repo.newest_ms);
+            }
+            arrivals
+        })
     }
 
     /// All clients, removed ones included, by name.

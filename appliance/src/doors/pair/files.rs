@@ -1,0 +1,234 @@
+//! Files that are ready to use, with the address, the name, the secret and the pin inside.
+//!
+//! What is put in comes out of types that cannot hurt: a client's name, a secret in base 32, an address that was recognised as
+//! this box's own. So nothing has to be quoted in four languages. The password of a restic repository is never in them: the box
+//! must not know it.
+
+use crate::pairing::set::Secret;
+use coffre_core::names::ClientName;
+use coffre_core::pair::MachineKind;
+use serde_json::json;
+
+const ODOO: &str = include_str!("odoo-backup.sh");
+const POSTGRES: &str = include_str!("pg-backup.sh");
+const POWERSHELL: &str = include_str!("push.ps1");
+
+/// What is put into files.
+#[derive(Debug)]
+pub struct Bundle {
+    /// `HOST:PORT` of the box.
+    pub authority: String,
+    /// The client's name.
+    pub client: ClientName,
+    /// Its secret.
+    pub secret: Secret,
+    /// The authority that it pins.
+    pub pem: String,
+}
+
+/// A file that may be downloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File {
+    /// The certificate.
+    Pem,
+    /// Options of curl.
+    Curl,
+    /// Environment of restic.
+    Restic,
+    /// Configuration of Backrest.
+    Backrest,
+    /// Profile of rustic.
+    Rustic,
+    /// A script for Windows.
+    PowerShell,
+    /// A script for Odoo.
+    Odoo,
+    /// A script for PostgreSQL.
+    Postgres,
+}
+
+impl File {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Odoo,
+        Self::Restic,
+        Self::Backrest,
+        Self::PowerShell,
+        Self::Postgres,
+        Self::Rustic,
+        Self::Curl,
+        Self::Pem,
+    ];
+
+    /// The file of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|file| file.name() == name)
+    }
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pem => "box.pem",
+            Self::Curl => "box.curl",
+            Self::Restic => "restic.env",
+            Self::Backrest => "backrest.json",
+            Self::Rustic => "rustic.toml",
+            Self::PowerShell => "push.ps1",
+            Self::Odoo => "odoo-backup.sh",
+            Self::Postgres => "pg-backup.sh",
+        }
+    }
+
+    /// What browsers take it for: never for a page.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Pem => "application/x-pem-file",
+            Self::Backrest => "application/json",
+            _ => "application/octet-stream",
+        }
+    }
+
+    /// The files that a machine of this kind needs, the first of all first; all, where the kind is not known.
+    pub fn of(kind: Option<MachineKind>) -> &'static [Self] {
+        match kind {
+            Some(MachineKind::Odoo) => &[Self::Odoo],
+            Some(MachineKind::Windows) => &[Self::PowerShell, Self::Curl, Self::Pem, Self::Backrest],
+            Some(MachineKind::Mac | MachineKind::Linux) => &[Self::Restic, Self::Pem],
+            Some(MachineKind::Nas | MachineKind::Curl) => &[Self::Curl, Self::Pem],
+            None => &Self::ALL,
+        }
+    }
+
+    /// What is in it.
+    pub fn content(self, bundle: &Bundle) -> String {
+        match self {
+            Self::Pem => bundle.pem.clone(),
+            Self::Curl => format!(
+                "# Options of curl, to be used in this folder: curl -K box.curl -T FILE https://{}/v1/datasets/NAME\n\
+                 user = \"{}:{}\"\ncacert = \"box.pem\"\nfail\nshow-error\n",
+                bundle.authority,
+                bundle.client,
+                bundle.secret.shown()
+            ),
+            Self::Restic => restic(bundle),
+            Self::Backrest => backrest(bundle),
+            Self::Rustic => rustic(bundle),
+            Self::PowerShell => bundle.fill(POWERSHELL),
+            Self::Odoo => bundle.fill(ODOO),
+            Self::Postgres => bundle.fill(POSTGRES),
+        }
+    }
+}
+
+impl Bundle {
+    /// `rest:https://NAME:SECRET@HOST:PORT/NAME/`: the repository as restic and its family write it.
+    fn repository(&self) -> String {
+        format!("rest:https://{0}:{1}@{2}/{0}/", self.client, self.secret.shown(), self.authority)
+    }
+
+    fn fill(&self, template: &str) -> String {
+        template
+            .replace("@AUTHORITY@", &self.authority)
+            .replace("@CLIENT@", self.client.as_str())
+            .replace("@SECRET@", self.secret.shown())
+            .replace("@PEM@", self.pem.trim_end())
+    }
+}
+
+fn restic(bundle: &Bundle) -> String {
+    format!(
+        "# Environment of restic: . ~/coffre/restic.env && restic backup ~/Documents\n\
+         # box.pem lies beside this file, in ~/coffre or in COFFRE_DIR. The password of the repository is yours alone: the box\n\
+         # does not know it, and without it nobody can read the backups. Keep it on paper as well.\n\
+         COFFRE_DIR=\"${{COFFRE_DIR:-$HOME/coffre}}\"\n\
+         export RESTIC_REPOSITORY='{}'\n\
+         export RESTIC_CACERT=\"$COFFRE_DIR/box.pem\"\n\
+         export RESTIC_PASSWORD_FILE=\"$COFFRE_DIR/restic-password\"\n\
+         # Debian 12 has a restic that does not read RESTIC_CACERT: it is told.\n\
+         restic() {{ command restic --cacert \"$RESTIC_CACERT\" \"$@\"; }}\n",
+        bundle.repository()
+    )
+}
+
+/// A whole configuration of Backrest (format 4) without plans. An empty password makes it ask for one.
+fn backrest(bundle: &Bundle) -> String {
+    let config = json!({
+        "version": 4,
+        "instance": bundle.client,
+        "repos": [{
+            "id": "coffre",
+            "uri": bundle.repository(),
+            "password": "",
+            "flags": ["--cacert box.pem"],
+            "autoUnlock": false,
+            "prunePolicy": { "schedule": { "disabled": true } },
+        }],
+        "plans": [],
+    });
+    serde_json::to_string_pretty(&config).unwrap_or_default() + "\n"
+}
+
+fn rustic(bundle: &Bundle) -> String {
+    format!(
+        "# Profile of rustic: rustic -P rustic init, in the folder of this file, with box.pem and restic-password beside it.\n\
+         [repository]\n\
+         repository = \"{}\"\n\
+         password-file = \"restic-password\"\n\n\
+         [repository.options]\n\
+         # Which of the two is read depends on the version of rustic.\n\
+         cacert = \"box.pem\"\n\
+         http-cacert = \"box.pem\"\n",
+        bundle.repository()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bundle() -> Bundle {
+        Bundle {
+            authority: "192.168.1.5:8443".into(),
+            client: "pc".parse().expect("a name"),
+            secret: Secret::new("hush".into()),
+            pem: "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".into(),
+        }
+    }
+
+    #[test]
+    fn every_file_is_found_by_its_name_and_whole() {
+        for file in File::ALL {
+            assert_eq!(File::named(file.name()), Some(file));
+            let content = file.content(&bundle());
+            assert!(!content.contains("@CLIENT@") && !content.contains("@PEM@"), "{content}");
+            assert!(!content.contains("@SECRET@") && !content.contains("@AUTHORITY@"), "{content}");
+            assert!(content.is_ascii() && content.ends_with('\n'), "{}", file.name());
+        }
+        assert_eq!(File::named("../state"), None);
+    }
+
+    #[test]
+    fn the_pin_and_the_address_are_inside() {
+        let windows = File::PowerShell.content(&bundle());
+        assert!(windows.contains("\"https://192.168.1.5:8443/v1/datasets/$DataSet\""), "{windows}");
+        assert!(windows.contains("--ssl-no-revoke -K box.curl"), "{windows}");
+        let odoo = File::Odoo.content(&bundle());
+        assert!(
+            odoo.contains("\n-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\nEND_OF"),
+            "{odoo}"
+        );
+        let backrest: serde_json::Value =
+            serde_json::from_str(&File::Backrest.content(&bundle())).expect("JSON");
+        assert_eq!(backrest["repos"][0]["uri"], "rest:https://pc:hush@192.168.1.5:8443/pc/");
+        let rustic = File::Rustic.content(&bundle());
+        assert!(rustic.contains("repository = \"rest:https://pc:hush@192.168.1.5:8443/pc/\""), "{rustic}");
+    }
+
+    #[test]
+    fn each_kind_gets_files() {
+        for kind in MachineKind::ALL {
+            assert!(!File::of(Some(kind)).is_empty());
+        }
+        assert_eq!(File::of(None).len(), File::ALL.len());
+    }
+}
