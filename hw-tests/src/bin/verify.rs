@@ -127,6 +127,12 @@ fn all_steps(kills: u32, cuts: u32) -> Vec<Step> {
             minutes(10),
             &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "full"],
         ),
+        cargo(
+            "pages",
+            "the pairing page in a real browser, in French and English",
+            minutes(15),
+            &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "pages"],
+        ),
         deny("deny", "licences, bans and sources of dependencies", &["licenses", "bans", "sources"]),
         deny("advisories", "no dependency has a known advisory", &["advisories"]),
     ]

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use coffre::doors::inspect::{self, Selected};
 use coffre_core::ids::ObjectId;
+use coffre_core::pair::PairCode;
 
 /// See the module.
 pub const TARGETS: &[Target] = &[
@@ -81,6 +82,18 @@ pub const TARGETS: &[Target] = &[
             b"/", b"//", b"..", b"%2f", b"?", b"/pc", b"/data/", b"/config", b"/keys/", b"default", b"A",
         ],
         max_len: 400,
+        one_in: 1,
+        memory: in_proportion,
+    },
+    Target {
+        name: "pair-form",
+        samples: forms,
+        check: check_form,
+        mend: None,
+        tokens: &[
+            b"code=", b"name=", b"&", b"=", b"+", b"%", b"%2D", b"%00", b"%C3%A9", b"%ff", b"-", b"O", b"l",
+        ],
+        max_len: 700,
         one_in: 1,
         memory: in_proportion,
     },
@@ -191,6 +204,28 @@ fn check_put_headers(text: &[u8]) -> Result<Answer, String> {
             accepted((pairs.len().ilog2_or_zero(), length))
         }
     }
+}
+
+fn forms(_: &mut Rng) -> Vec<Vec<u8>> {
+    let texts = ["code=7K02-M91D", "code=+7ko2%20m9ld+&lang=fr", "name=pc-fatima", "name=%C3%A9t%C3%A9&&x"];
+    texts.map(|text| text.as_bytes().to_vec()).to_vec()
+}
+
+/// A form and the code in it, which is read forgivingly: what is taken is the same code when it is typed as it is shown.
+fn check_form(body: &[u8]) -> Result<Answer, String> {
+    let fields = match inspect::form(body) {
+        Ok(fields) => fields,
+        Err(why) => return refused(&why.what),
+    };
+    hold(fields.len() <= 8 && body.len() <= 512, "a form is small")?;
+    hold(fields.iter().all(|(_, text)| !text.chars().any(char::is_control)), "no control characters")?;
+    let codes = fields.iter().filter_map(|(_, text)| text.parse::<PairCode>().ok());
+    let mut count = 0;
+    for code in codes {
+        hold(code.shown().parse() == Ok(code), "a code is read as it is shown")?;
+        count += 1;
+    }
+    accepted((fields.len(), count))
 }
 
 fn addresses(_: &mut Rng) -> Vec<Vec<u8>> {

@@ -14,6 +14,7 @@
 //! demo       the demo's legs
 //! kills      SIGKILL under load, again and again
 //! full       disks without a block left
+//! pages      the pairing page in headless Chromium
 //! steps      named checks with time limits and a tally
 //! ```
 
@@ -28,6 +29,7 @@ pub mod kills;
 pub mod ledger;
 pub mod mounts;
 pub mod newer;
+pub mod pages;
 pub mod process;
 pub mod rest_server;
 pub mod show;
