@@ -133,6 +133,12 @@ fn all_steps(kills: u32, cuts: u32) -> Vec<Step> {
             minutes(15),
             &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "pages"],
         ),
+        cargo(
+            "clients",
+            "restic and rustic back up, restore, are refused, and survive bad days",
+            minutes(30),
+            &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "clients"],
+        ),
         deny("deny", "licences, bans and sources of dependencies", &["licenses", "bans", "sources"]),
         deny("advisories", "no dependency has a known advisory", &["advisories"]),
     ]

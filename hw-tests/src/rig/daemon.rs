@@ -42,8 +42,13 @@ impl Daemon {
     /// Starts the daemon on a free port of loopback and waits until it says that it is ready. What it writes
     /// to standard error is appended to `log`.
     pub fn start(binaries: &Binaries, state: &Path, log: &Path) -> Result<Self> {
+        Self::start_at(binaries, state, log, "127.0.0.1:0")
+    }
+
+    /// The same on an address of the caller's: where clients already knock.
+    pub fn start_at(binaries: &Binaries, state: &Path, log: &Path, listen: &str) -> Result<Self> {
         let since = Instant::now();
-        let mut process = Self::spawn(binaries, state, log)?;
+        let mut process = Self::spawn(binaries, state, log, listen)?;
         let out = process.child().stdout.take().context("no standard output")?;
         let (tell, ready) = mpsc::channel();
         // The thread goes on reading after the ready line, so that the daemon never waits for its pipe; it ends
@@ -72,7 +77,7 @@ impl Daemon {
 
     /// Starts the daemon and kills it after so long, whether it is ready or not.
     pub fn kill_while_starting(binaries: &Binaries, state: &Path, log: &Path, after: Duration) -> Result<()> {
-        let mut process = Self::spawn(binaries, state, log)?;
+        let mut process = Self::spawn(binaries, state, log, "127.0.0.1:0")?;
         // Held open until the end: a daemon must not die of its closed output instead of the kill.
         let _out = process.child().stdout.take();
         if let Some(status) = process.wait(after)? {
@@ -81,12 +86,12 @@ impl Daemon {
         process.kill()
     }
 
-    fn spawn(binaries: &Binaries, state: &Path, log: &Path) -> Result<Group> {
+    fn spawn(binaries: &Binaries, state: &Path, log: &Path, listen: &str) -> Result<Group> {
         let mut log_to = OpenOptions::new();
         let log_file =
             log_to.create(true).append(true).open(log).with_context(|| log.display().to_string())?;
         let mut command = Command::new(&binaries.coffred);
-        command.arg("--state").arg(state).args(["--listen", "127.0.0.1:0"]);
+        command.arg("--state").arg(state).args(["--listen", listen]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
         Group::start(&mut command)
     }

@@ -9,6 +9,7 @@
 //! client     curl: push from a stream, get to a hash, many gets in one process
 //! tools      programs of the system that a run needs, and how to get them
 //! mounts     ext4 and XFS on loop devices
+//! clients    real clients of the restic door
 //! input      real files of this machine as one deterministic tar stream
 //! show       what a person sees: pretty on a terminal, plain when piped
 //! demo       the demo's legs
@@ -20,6 +21,7 @@
 
 pub mod binaries;
 pub mod client;
+pub mod clients;
 pub mod cross;
 pub mod daemon;
 pub mod demo;
@@ -31,6 +33,7 @@ pub mod mounts;
 pub mod newer;
 pub mod pages;
 pub mod process;
+pub mod rclone;
 pub mod rest_server;
 pub mod show;
 pub mod shutdown;

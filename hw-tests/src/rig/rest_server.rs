@@ -22,6 +22,7 @@ const OPENSSL: Tool = Tool { program: "openssl", package: "openssl" };
 #[derive(Debug)]
 pub struct RestServer {
     process: Group,
+    address: String,
     url: String,
     certificate: PathBuf,
 }
@@ -29,25 +30,18 @@ pub struct RestServer {
 impl RestServer {
     /// Starts `program` on a free port of loopback with everything it needs in `folder`.
     pub fn start(program: &Path, folder: &Path) -> Result<Self> {
-        let (key, certificate) = (folder.join("rest.key"), folder.join("rest.pem"));
-        let openssl = tools::ensure(OPENSSL).map_err(anyhow::Error::msg)?;
-        let mut make = Command::new(openssl);
-        make.args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate);
-        process::run_ok(&mut make, LIMIT)?;
+        let server = Self::serve(program, folder, false)?;
+        server.curl(&["-X", "POST", &format!("{}/?create=true", server.url)])?;
+        Ok(server)
+    }
+
+    /// The same in append-only mode, without a repository, and spoken to in HTTP/1.1 only, as we are.
+    pub fn start_append_only(program: &Path, folder: &Path) -> Result<Self> {
+        Self::serve(program, folder, true)
+    }
+
+    fn serve(program: &Path, folder: &Path, append_only: bool) -> Result<Self> {
+        let (key, certificate) = certificate(folder, "rest")?;
         let address = free_address()?;
         let mut serve = Command::new(program);
         serve
@@ -60,15 +54,28 @@ impl RestServer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let process = Group::start(&mut serve)?;
-        let since = Instant::now();
-        while TcpStream::connect(&address).is_err() {
-            ensure!(since.elapsed() < Duration::from_secs(20), "rest-server does not listen");
-            std::thread::sleep(Duration::from_millis(50));
+        if append_only {
+            // Go's servers speak HTTP/2 otherwise.
+            serve.arg("--append-only").env("GODEBUG", "http2server=0");
         }
-        let server = Self { process, url: format!("https://{address}/r"), certificate };
-        server.curl(&["-X", "POST", &format!("{}/?create=true", server.url)])?;
-        Ok(server)
+        let process = Group::start(&mut serve)?;
+        wait_for(&address, "rest-server")?;
+        Ok(Self { process, url: format!("https://{address}/r"), address, certificate })
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What clients pin.
+    pub fn certificate(&self) -> &Path {
+        &self.certificate
     }
 
     /// Sends files, one after the other over one connection. Each has the name that it shall have there.
@@ -116,6 +123,40 @@ pub fn blobs(folder: &Path, count: usize, mut fill: impl FnMut() -> Vec<u8>) -> 
     Ok(files)
 }
 
-fn free_address() -> Result<String> {
+/// A key and a certificate for loopback, as `NAME.key` and `NAME.pem` in `folder`.
+pub(super) fn certificate(folder: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
+    let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
+    let openssl = tools::ensure(OPENSSL).map_err(anyhow::Error::msg)?;
+    let mut make = Command::new(openssl);
+    make.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ])
+    .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+    .arg(&key)
+    .arg("-out")
+    .arg(&certificate);
+    process::run_ok(&mut make, LIMIT)?;
+    Ok((key, certificate))
+}
+
+/// Waits until somebody listens.
+pub(super) fn wait_for(address: &str, name: &str) -> Result<()> {
+    let since = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        ensure!(since.elapsed() < Duration::from_secs(20), "{name} does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+pub(super) fn free_address() -> Result<String> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }

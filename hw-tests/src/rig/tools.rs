@@ -22,6 +22,8 @@ pub struct Tool {
 
 /// The client of the drop-box.
 pub const CURL: Tool = Tool { program: "curl", package: "curl" };
+/// A server of restic's protocol, among much else.
+pub const RCLONE: Tool = Tool { program: "rclone", package: "rclone" };
 /// Makes ext4 file systems.
 pub const MKFS_EXT4: Tool = Tool { program: "mkfs.ext4", package: "e2fsprogs" };
 /// Makes XFS file systems.
