@@ -131,7 +131,12 @@ async fn request_line(read: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<
 fn answer(vault: &Vault, authority: &Authority, pairings: &Pairings, request: Request) -> Result<Reply> {
     Ok(match request {
         Request::Status => Reply::Status(Box::new(vault.status())),
-        Request::ClientAdd { name, quota_bytes } => Reply::ClientAdded(vault.client_add(&name, quota_bytes)?),
+        Request::ClientAdd { name, quota_bytes, daily_bytes } => {
+            Reply::ClientAdded(vault.client_add(&name, quota_bytes, daily_bytes)?)
+        }
+        Request::ClientSet { name, quota, daily } => {
+            Reply::Clients { clients: vec![vault.client_set(&name, quota, daily)?] }
+        }
         Request::ClientList => Reply::Clients { clients: vault.clients() },
         Request::ClientRemove { name } => done(vault.client_remove(&name))?,
         Request::ClientRotate { name } => Reply::ClientAdded(vault.client_rotate(&name)?),
@@ -152,6 +157,7 @@ fn answer(vault: &Vault, authority: &Authority, pairings: &Pairings, request: Re
             Reply::Datasets { datasets: vec![vault.dataset_set(&dataset, class, keep, kind)?] }
         }
         Request::DatasetList => Reply::Datasets { datasets: vault.dataset_list() },
+        Request::RepoFiles { repo } => Reply::Files { files: vault.repo_files(&repo)? },
         Request::RepoList => repos(vault.repos(), 0),
         Request::RepoSet { repo, mode } => repos(vec![vault.repo_set(&repo, mode)?], 0),
         Request::RepoRemove { repo } => repos(vec![vault.repo_remove(&repo)?], 0),
@@ -186,8 +192,11 @@ fn done(outcome: Result<()>) -> Result<Reply> {
 /// One line in the audit log for what changes something.
 fn audit(request: &Request) {
     match request {
-        Request::ClientAdd { name, quota_bytes } => {
-            tracing::info!(target: "audit", client = %name, ?quota_bytes, "client to be added");
+        Request::ClientAdd { name, quota_bytes, daily_bytes } => {
+            tracing::info!(target: "audit", client = %name, ?quota_bytes, ?daily_bytes, "client to be added");
+        }
+        Request::ClientSet { name, quota, daily } => {
+            tracing::info!(target: "audit", client = %name, ?quota, ?daily, "client to be so");
         }
         Request::ClientRemove { name } => {
             tracing::info!(target: "audit", client = %name, "client to be removed")

@@ -45,6 +45,9 @@ pub struct ClientFact {
     /// When it was made, ms since 1970.
     #[n(3)]
     pub created_ms: u64,
+    /// Most logical bytes it may send within 24 hours.
+    #[n(4)]
+    pub daily_bytes: Option<u64>,
 }
 
 /// A pack that is durable as shards on disks.

@@ -8,6 +8,7 @@ mod health;
 
 pub use health::{FindInfo, HealInfo, ScrubInfo, Unhealed};
 
+mod clients;
 mod keeping;
 mod pair;
 mod repos;
@@ -23,8 +24,9 @@ use crate::pair::MachineKind;
 use crate::repo::RepoMode;
 use serde::{Deserialize, Serialize};
 
+pub use clients::{Ceiling, ClientInfo, NewClient};
 pub use pair::{Arrivals, PairState, PairingInfo};
-pub use repos::RepoInfo;
+pub use repos::{FileInfo, RepoInfo};
 
 pub use keeping::{ClockInfo, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};
 
@@ -34,12 +36,23 @@ pub use keeping::{ClockInfo, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};
 pub enum Request {
     /// The state of the box.
     Status,
-    /// Make a client. `quota_bytes` of logical bytes, `None` for the default.
+    /// Make a client; `None` is the box's default.
     ClientAdd {
         /// Its name.
         name: ClientName,
         /// Most logical bytes it may keep.
         quota_bytes: Option<u64>,
+        /// Most logical bytes it may send within 24 hours.
+        daily_bytes: Option<u64>,
+    },
+    /// Say what a client may keep and send from now on; `None` leaves that as it is.
+    ClientSet {
+        /// Its name.
+        name: ClientName,
+        /// Most logical bytes it may keep.
+        quota: Option<Ceiling>,
+        /// Most logical bytes it may send within 24 hours.
+        daily: Option<Ceiling>,
     },
     /// All clients.
     ClientList,
@@ -128,6 +141,11 @@ pub enum Request {
     DatasetList,
     /// All repositories.
     RepoList,
+    /// Every file of a repository, hidden ones too.
+    RepoFiles {
+        /// Which.
+        repo: DatasetRef,
+    },
     /// What the client of a repository may do from now on.
     RepoSet {
         /// Which.
@@ -190,6 +208,11 @@ pub enum Reply {
     Clients {
         /// All of them.
         clients: Vec<ClientInfo>,
+    },
+    /// To [`Request::RepoFiles`].
+    Files {
+        /// Those that the client sees, then the hidden ones.
+        files: Vec<FileInfo>,
     },
     /// To what is asked of repositories.
     Repos {
@@ -393,34 +416,6 @@ impl DiskHealth {
     pub fn unknown(why: &str) -> Self {
         Self { unknown_why: Some(why.to_owned()), ..Self::default() }
     }
-}
-
-/// A client just made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewClient {
-    /// Its name.
-    pub name: ClientName,
-    /// Its secret, shown this once.
-    pub secret: String,
-    /// Its quota in logical bytes.
-    pub quota_bytes: Option<u64>,
-}
-
-/// A client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientInfo {
-    /// Its name.
-    pub name: ClientName,
-    /// Its quota in logical bytes.
-    pub quota_bytes: Option<u64>,
-    /// Logical bytes it keeps.
-    pub logical_bytes: u64,
-    /// Data sets it has.
-    pub datasets: u64,
-    /// When it was made.
-    pub created_ms: u64,
-    /// Whether its secret was voided; its data stays.
-    pub removed: bool,
 }
 
 /// One snapshot of a data set.

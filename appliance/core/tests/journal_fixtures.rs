@@ -79,6 +79,7 @@ fn facts() -> Vec<Fact> {
         secret_hash: secret_hash.map(Into::into),
         quota_bytes: None,
         created_ms: 1_790_000_000_000,
+        daily_bytes: None,
     };
     vec![
         Fact::Born(Born {

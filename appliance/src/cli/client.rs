@@ -1,24 +1,29 @@
-//! `coffre client add | rotate | list | remove`.
+//! `coffre client add | set | rotate | list | remove`.
 
 use super::{Outcome, Said, knock, show};
 use crate::clock;
 use crate::state::StateDir;
 use crate::views::ClientView;
 use coffre_core::names::ClientName;
-use coffre_core::wire::{ClientInfo, Reply, Request};
+use coffre_core::wire::{Ceiling, ClientInfo, Reply, Request};
 use serde_json::json;
 
 /// Makes a client and shows its secret, once. A name that was removed comes back with the data it had, which whoever
 /// gets the new secret can read: that is said.
-pub fn add(state: &StateDir, name: ClientName, quota_bytes: Option<u64>) -> Outcome<Said> {
+pub fn add(
+    state: &StateDir,
+    name: ClientName,
+    quota_bytes: Option<u64>,
+    daily_bytes: Option<u64>,
+) -> Outcome<Said> {
     let past = clients(state)?.into_iter().find(|client| client.name == name && client.removed);
-    let made = match knock::ask(state, &Request::ClientAdd { name, quota_bytes })? {
+    let made = match knock::ask(state, &Request::ClientAdd { name, quota_bytes, daily_bytes })? {
         Reply::ClientAdded(made) => made,
         other => return Err(knock::unexpected(&other)),
     };
-    let quota = made.quota_bytes.map_or_else(|| "none".to_owned(), show::bytes);
+    let (quota, daily) = (given(made.quota_bytes), given(made.daily_bytes));
     let mut human = format!(
-        "Client {name}\n  secret  {secret}\n  quota   {quota}\n\n\
+        "Client {name}\n  secret  {secret}\n  quota   {quota}\n  daily   {daily}\n\n\
          The secret is shown this once; only a hash of it is kept.\n\n\
          coffre --state {state} certificate > coffre.pem\n\
          curl --cacert coffre.pem -u {name}:{secret} -T FILE https://BOX:8443/v1/datasets/NAME",
@@ -35,7 +40,7 @@ pub fn add(state: &StateDir, name: ClientName, quota_bytes: Option<u64>) -> Outc
     }
     let json = json!({
         "name": made.name, "secret": made.secret, "quota_bytes": made.quota_bytes,
-        "removed_before": past.is_some(),
+        "daily_bytes": made.daily_bytes, "removed_before": past.is_some(),
     });
     Ok(Said { human, json })
 }
@@ -55,6 +60,33 @@ pub fn rotate(state: &StateDir, name: ClientName) -> Outcome<Said> {
     );
     let json = json!({ "name": made.name, "secret": made.secret, "quota_bytes": made.quota_bytes });
     Ok(Said { human, json })
+}
+
+/// Says what a client may keep and send from now on.
+pub fn set(
+    state: &StateDir,
+    name: ClientName,
+    quota: Option<Ceiling>,
+    daily: Option<Ceiling>,
+) -> Outcome<Said> {
+    match knock::ask(state, &Request::ClientSet { name, quota, daily })? {
+        Reply::Clients { clients } => {
+            let views: Vec<ClientView<'_>> = clients.iter().map(Into::into).collect();
+            Ok(Said { human: table(&clients), json: json!(views.first()) })
+        }
+        other => Err(knock::unexpected(&other)),
+    }
+}
+
+/// Reads a number of bytes, or `default`.
+pub fn ceiling(text: &str) -> std::result::Result<Ceiling, String> {
+    match text {
+        "default" => Ok(Ceiling::Default),
+        digits => digits
+            .parse()
+            .map(Ceiling::Bytes)
+            .map_err(|_| format!("`{digits}` is neither a number of bytes nor `default`")),
+    }
 }
 
 /// All clients, removed ones included.
@@ -86,18 +118,33 @@ fn table(clients: &[ClientInfo]) -> String {
     if clients.is_empty() {
         return "No clients yet. Make one with `coffre client add NAME`.".to_owned();
     }
-    let rows: Vec<[String; 6]> = clients
+    let rows: Vec<[String; 9]> = clients
         .iter()
         .map(|client| {
             [
                 client.name.to_string(),
                 client.datasets.to_string(),
                 show::bytes(client.logical_bytes),
-                client.quota_bytes.map_or_else(|| "none".to_owned(), show::bytes),
+                show::bytes(client.new_bytes),
+                in_force(client.quota_bytes, client.default_quota_bytes),
+                show::bytes(client.day_logical_bytes),
+                in_force(client.daily_bytes, client.default_daily_bytes),
                 clock::local(client.created_ms),
                 if client.removed { "removed" } else { "" }.to_owned(),
             ]
         })
         .collect();
-    show::table(["CLIENT", "DATA SETS", "KEPT", "QUOTA", "MADE", ""], &rows)
+    show::table(["CLIENT", "DATA SETS", "KEPT", "NEW", "QUOTA", "IN 24 H", "DAILY", "MADE", ""], &rows)
+}
+
+fn given(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "default".to_owned(), show::bytes)
+}
+
+fn in_force(given: Option<u64>, default: Option<u64>) -> String {
+    match (given, default) {
+        (Some(bytes), _) => show::bytes(bytes),
+        (None, Some(bytes)) => format!("{} new", show::bytes(bytes)),
+        (None, None) => "none".to_owned(),
+    }
 }

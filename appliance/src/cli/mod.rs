@@ -32,6 +32,7 @@ use coffre_core::ids::ObjectId;
 use coffre_core::keep::KeepRules;
 use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetRef};
+use coffre_core::wire::Ceiling;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -109,6 +110,20 @@ enum ClientCommand {
         /// Most bytes that it may keep, counted as received.
         #[arg(long, value_name = "BYTES")]
         quota: Option<u64>,
+        /// Most bytes that it may send within 24 hours, counted as received.
+        #[arg(long, value_name = "BYTES")]
+        daily: Option<u64>,
+    },
+    /// Say what a client may keep and send from now on.
+    Set {
+        /// Its name.
+        name: ClientName,
+        /// Most bytes that it may keep, counted as received, or `default`.
+        #[arg(long, value_name = "BYTES", value_parser = client::ceiling)]
+        quota: Option<Ceiling>,
+        /// Most bytes that it may send within 24 hours, counted as received, or `default`.
+        #[arg(long, value_name = "BYTES", value_parser = client::ceiling, required_unless_present = "quota")]
+        daily: Option<Ceiling>,
     },
     /// Make a code with which a machine becomes a client by itself: it opens a page of the box and types it.
     Pair(pair::Options),
@@ -274,7 +289,8 @@ fn run(args: Args) -> Outcome<Said> {
         Command::Init(options) => init::run(&state, options),
         Command::Adopt(options) => adopt::run(&state, options),
         Command::Status => status::run(&state),
-        Command::Client(ClientCommand::Add { name, quota }) => client::add(&state, name, quota),
+        Command::Client(ClientCommand::Add { name, quota, daily }) => client::add(&state, name, quota, daily),
+        Command::Client(ClientCommand::Set { name, quota, daily }) => client::set(&state, name, quota, daily),
         Command::Client(ClientCommand::Pair(options)) => pair::run(&state, options, args.json),
         Command::Client(ClientCommand::Pairings { cancel }) => pair::list(&state, cancel),
         Command::Client(ClientCommand::Rotate { name }) => client::rotate(&state, name),
@@ -388,6 +404,9 @@ mod tests {
             "coffre client pair a --kind toaster",
             "coffre client pairings --cancel x",
             "coffre client rotate",
+            "coffre client set a",
+            "coffre client set a --quota none",
+            "coffre client set a --daily -1",
             "coffre snapshots noslash",
             "coffre get a/b",
             "coffre get a/b --to f --id xyz",

@@ -1,4 +1,4 @@
-//! `coffre repo list | set | remove | restore`.
+//! `coffre repo list | files | set | remove | restore`.
 
 use super::{Outcome, Said, knock, show};
 use crate::clock;
@@ -6,7 +6,7 @@ use crate::state::StateDir;
 use clap::Subcommand;
 use coffre_core::names::DatasetRef;
 use coffre_core::repo::RepoMode;
-use coffre_core::wire::{Reply, RepoInfo, Request};
+use coffre_core::wire::{FileInfo, Reply, RepoInfo, Request};
 use serde_json::{Value, json};
 
 /// What may be done with repositories.
@@ -14,6 +14,11 @@ use serde_json::{Value, json};
 pub enum RepoCommand {
     /// All repositories, and what their clients deleted and may still come back.
     List,
+    /// Every file of a repository, hidden ones too, and until when each is locked.
+    Files {
+        /// CLIENT/REPO.
+        repo: DatasetRef,
+    },
     /// Say what its client may do with a repository.
     Set {
         /// CLIENT/REPO.
@@ -39,6 +44,7 @@ pub enum RepoCommand {
 pub fn run(state: &StateDir, command: RepoCommand) -> Outcome<Said> {
     match command {
         RepoCommand::List => list(state),
+        RepoCommand::Files { repo } => files(state, repo),
         RepoCommand::Set { repo, mode } => {
             let info = one(state, &Request::RepoSet { repo, mode })?.0;
             let may = match info.mode {
@@ -100,6 +106,27 @@ fn list(state: &StateDir) -> Outcome<Said> {
     let head =
         ["REPOSITORY", "MODE", "LOCK", "SNAPSHOTS", "SIZE", "LAST BACKUP", "DELETED BY CLIENT", "KEPT UNTIL"];
     Ok(Said { human: show::table(head, &rows), json })
+}
+
+fn files(state: &StateDir, repo: DatasetRef) -> Outcome<Said> {
+    let files = match knock::ask(state, &Request::RepoFiles { repo: repo.clone() })? {
+        Reply::Files { files } => files,
+        other => return Err(knock::unexpected(&other)),
+    };
+    let row = |file: &FileInfo| {
+        let hidden = if file.hidden { "deleted by client" } else { "" };
+        let (size, until) = (show::bytes(file.size), clock::local(file.locked_until_ms));
+        [file.kind.clone(), file.name.clone(), size, until, hidden.to_owned()]
+    };
+    let view = |file: &FileInfo| {
+        json!({
+            "id": file.id, "kind": file.kind, "name": file.name, "bytes": file.size, "hidden": file.hidden,
+            "received_at": clock::utc(file.received_ms), "locked_until": clock::utc(file.locked_until_ms),
+        })
+    };
+    let rows: Vec<_> = files.iter().map(row).collect();
+    let json = json!({ "repository": repo, "files": files.iter().map(view).collect::<Vec<Value>>() });
+    Ok(Said { human: show::table(["KIND", "NAME", "SIZE", "LOCKED UNTIL", ""], &rows), json })
 }
 
 fn one(state: &StateDir, request: &Request) -> Outcome<(RepoInfo, u64)> {

@@ -15,8 +15,8 @@ use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
 use coffre_core::repo::FileName;
 use coffre_core::wire::{
-    Arrivals, ClientInfo, ClockInfo, DatasetInfo, DiskInfo, ForgotInfo, NewClient, PlanInfo, ReceiptFacts,
-    ScrubInfo, SnapshotInfo, Status,
+    Arrivals, Ceiling, ClientInfo, ClockInfo, DatasetInfo, DiskInfo, ForgotInfo, NewClient, PlanInfo,
+    ReceiptFacts, ScrubInfo, SnapshotInfo, Status,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -191,8 +191,27 @@ impl Vault {
     ///
     /// # Durability
     /// The client is in the journal when this returns.
-    pub fn client_add(&self, name: &ClientName, quota_bytes: Option<u64>) -> Result<NewClient> {
-        self.house().client_add(name, quota_bytes)
+    pub fn client_add(
+        &self,
+        name: &ClientName,
+        quota_bytes: Option<u64>,
+        daily_bytes: Option<u64>,
+    ) -> Result<NewClient> {
+        self.house().client_add(name, quota_bytes, daily_bytes)
+    }
+
+    /// Says what a client may keep, and send within 24 hours, from now on; `None` leaves that as it is. `Absent` if there is
+    /// none.
+    ///
+    /// # Durability
+    /// On `Ok` it is in the journal.
+    pub fn client_set(
+        &self,
+        name: &ClientName,
+        quota: Option<Ceiling>,
+        daily: Option<Ceiling>,
+    ) -> Result<ClientInfo> {
+        self.house().client_set(name, quota, daily)
     }
 
     /// Voids a client's secret; its data stays. `Absent` if there is none.
@@ -366,8 +385,8 @@ impl PutStream {
     ) -> Result<Self> {
         core.with(|e| e.writable())?;
         house.expect_room(&core, &dataset.client, size_hint)?;
-        let taking = house.takings.begin(&dataset.client);
-        let room = house.takings.room(&core, &dataset.client);
+        let taking = house.takings.begin(&core, &dataset.client);
+        let room = house.account(&core, &dataset.client).logical_room();
         let class = core.with(|e| e.catalog().policy(dataset).class);
         let put = make(core.clone(), dataset.clone(), class, room)?;
         Ok(Self { house: house.clone(), core, put, taking })
@@ -380,7 +399,7 @@ impl PutStream {
 
     /// Takes the next bytes. `Full` when a quota or the disks are full; the stream is then over.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.taking.take(&self.core, bytes.len() as u64)?;
+        self.taking.take(&self.house, &self.core, bytes.len() as u64, self.put.new_bytes())?;
         self.house.rooms.check()?;
         self.house.rooms.took(self.core.with(|e| e.geometry()), bytes.len() as u64);
         self.put.write(bytes)
@@ -400,7 +419,7 @@ impl PutStream {
         let Self { core, put, taking, .. } = self;
         let Submitted { ticket, object } = put.submit()?;
         let acked = core.wait(ticket)?;
-        drop(taking);
+        taking.kept();
         Ok(ReceiptFacts { snapshot: snapshot_info(&object), tolerates: acked.tolerates })
     }
 }

@@ -3,6 +3,7 @@
 mod census;
 mod forgetting;
 mod kinds;
+mod receipts;
 mod repos;
 
 use coffre_core::diskset::DiskSet;
@@ -13,6 +14,7 @@ use coffre_core::retention::ClockFact;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use forgetting::{Policy, named_packs};
+pub(crate) use receipts::{Amount, Day};
 pub use repos::{RepoFigures, is_lock_file};
 
 /// Everything a vault keeps, as its facts say.
@@ -34,7 +36,8 @@ pub struct Catalog {
     by_order: BTreeMap<u64, ObjectId>,
     inline: BTreeSet<(u64, ObjectId)>,
     inline_bytes: u64,
-    logical: BTreeMap<ClientName, u64>,
+    kept: BTreeMap<ClientName, Amount>,
+    received: BTreeMap<ClientName, Day>,
     pack_bytes: u64,
     census: census::Census,
     repos: repos::Repos,
@@ -102,7 +105,9 @@ impl Catalog {
             self.inline.insert((order, fact.id));
             self.inline_bytes += bytes;
         }
-        *self.logical.entry(fact.dataset.client.clone()).or_default() += fact.size;
+        let amount = Amount { logical: fact.size, new: fact.stored_bytes };
+        *self.kept.entry(fact.dataset.client.clone()).or_default() += amount;
+        self.received.entry(fact.dataset.client.clone()).or_default().add(fact.received_ms, amount);
         let id = fact.id;
         if fact.file.is_none() {
             self.datasets.entry(fact.dataset.clone()).or_default().push(id);
@@ -150,12 +155,22 @@ impl Catalog {
 
     /// Logical bytes a client keeps.
     pub fn logical_bytes_of(&self, client: &ClientName) -> u64 {
-        self.logical.get(client).copied().unwrap_or(0)
+        self.kept_by(client).logical
+    }
+
+    /// What a client keeps.
+    pub(crate) fn kept_by(&self, client: &ClientName) -> Amount {
+        self.kept.get(client).copied().unwrap_or_default()
+    }
+
+    /// What was received from a client of late, by the time of receipt.
+    pub(crate) fn received_from(&self, client: &ClientName) -> Option<&Day> {
+        self.received.get(client)
     }
 
     /// Logical bytes of everybody.
     pub fn logical_bytes(&self) -> u64 {
-        self.logical.values().sum()
+        self.kept.values().map(|kept| kept.logical).sum()
     }
 
     /// Bytes that packs take on all disks together.

@@ -45,8 +45,8 @@ pub struct Limits {
     pub forget_every_ms: u64,
     /// Running time between two notes of the retention clock in the journal.
     pub note_clock_ms: u64,
-    /// Quota of a client that was given none of its own; `u64::MAX` for none.
-    pub default_quota: u64,
+    /// Whether clients that were given no ceilings have those that follow from the disks.
+    pub default_ceilings: bool,
 }
 
 impl Limits {
@@ -71,7 +71,7 @@ impl Limits {
         grace_ms: 7 * 86_400_000,
         forget_every_ms: 86_400_000,
         note_clock_ms: 3_600_000,
-        default_quota: u64::MAX,
+        default_ceilings: true,
     };
 
     /// How the simulator runs: the same shapes in a few kilobytes.
@@ -95,7 +95,7 @@ impl Limits {
         grace_ms: 3_000,
         forget_every_ms: 10_000,
         note_clock_ms: 20_000,
-        default_quota: u64::MAX,
+        default_ceilings: false,
     };
 }
 

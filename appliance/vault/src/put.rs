@@ -137,6 +137,11 @@ impl Put {
         self.size
     }
 
+    /// Bytes that were new so far, once compressed; what is still being cut does not count yet.
+    pub fn new_bytes(&self) -> u64 {
+        self.store.stored
+    }
+
     /// The SHA-256 of what came so far, of a file of a repository.
     pub fn file_name(&self) -> Option<FileName> {
         let Form::File { hasher, .. } = &self.form else { return None };

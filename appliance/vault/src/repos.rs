@@ -15,7 +15,7 @@ use coffre_core::fact::ObjectFact;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::names::{ClientName, DatasetRef};
 use coffre_core::repo::{FileKind, FileName, RepoFact, RepoMode};
-use coffre_core::wire::{ReceiptFacts, RepoInfo};
+use coffre_core::wire::{FileInfo, ReceiptFacts, RepoInfo};
 use std::sync::Arc;
 
 /// Most repositories of one client.
@@ -214,6 +214,27 @@ impl Vault {
         let core = self.house().core();
         let all = core.with(|e| e.catalog().repos());
         all.iter().map(|figures| info(&core, figures)).collect()
+    }
+
+    /// Every file of a repository, then those that are hidden from its client. `Absent` when there is no such repository.
+    pub fn repo_files(&self, repo: &DatasetRef) -> Result<Vec<FileInfo>> {
+        let core = self.house().core();
+        self.known_repo(&core, repo)?;
+        let info = |fact: &ObjectFact, hidden: bool| FileInfo {
+            id: fact.id,
+            kind: fact.file.map(|kind| kind.to_string()).unwrap_or_default(),
+            name: FileName(fact.hash.0).to_string(),
+            size: fact.size,
+            received_ms: fact.received_ms,
+            locked_until_ms: fact.locked_until_ms,
+            hidden,
+        };
+        Ok(core.with(|e| {
+            let catalog = e.catalog();
+            let seen = catalog.all_files(repo).into_iter().map(|id| (id, false));
+            let hidden = catalog.hidden(repo).into_iter().map(|(id, _)| (id, true));
+            seen.chain(hidden).filter_map(|(id, hidden)| Some(info(catalog.object(&id)?, hidden))).collect()
+        }))
     }
 
     /// Says what the client of a repository may do from now on. `Absent` when there is none.

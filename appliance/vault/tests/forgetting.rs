@@ -14,7 +14,7 @@ use std::time::Duration;
 fn short(disks: usize) -> (Scratch, Vault) {
     let (scratch, _) = Scratch::made(disks);
     let vault = scratch.open();
-    vault.client_add(&"pc".parse().expect("a name"), None).expect("added");
+    vault.client_add(&"pc".parse().expect("a name"), None, None).expect("added");
     let keep = KeepRules::default();
     vault.dataset_set(&dataset("pc/docs"), Some(LockClass(1)), Some(keep), None).expect("set");
     (scratch, vault)

@@ -136,7 +136,7 @@ fn a_dead_board_is_replaced_with_the_words() {
     let bytes = noise(2 << 20, 5);
     let vault = it.open();
     put(&vault, "pc/a", &bytes);
-    let secret = vault.client_add(&"pc".parse().expect("a name"), None).expect("made").secret;
+    let secret = vault.client_add(&"pc".parse().expect("a name"), None, None).expect("made").secret;
     drop(vault);
     let (other, others) = Scratch::made(2);
     let new = it.path("new-state");

@@ -260,7 +260,7 @@ fn quotas_and_announced_lengths() {
     let (it, _) = Scratch::made(2);
     let vault = it.open();
     let pc: ClientName = "pc".parse().expect("a name");
-    vault.client_add(&pc, Some(1_000)).expect("made");
+    vault.client_add(&pc, Some(1_000), None).expect("made");
     put(&vault, "pc/a", &[1; 600]);
     let full = |name: &str, hint: Option<u64>| vault.put(&dataset(name), hint).err().map(|e| e.class);
     assert_eq!(full("pc/a", Some(401)), Some(Class::Full));
@@ -281,8 +281,8 @@ fn clients_come_and_go() {
     let (it, made) = Scratch::made(2);
     let vault = it.open();
     let pc: ClientName = "pc".parse().expect("a name");
-    let first = vault.client_add(&pc, None).expect("made");
-    assert_eq!(vault.client_add(&pc, None).expect_err("taken").class, Class::Refused);
+    let first = vault.client_add(&pc, None, None).expect("made");
+    assert_eq!(vault.client_add(&pc, None, None).expect_err("taken").class, Class::Refused);
     assert_eq!(vault.authenticate("pc", &first.secret), Some(pc.clone()));
     for (name, secret) in [("pc", "no"), ("pd", &first.secret), ("P C", &first.secret), ("nobody", "")] {
         assert_eq!(vault.authenticate(name, secret), None, "{name}");
@@ -304,7 +304,7 @@ fn clients_come_and_go() {
     drop(vault);
     let vault: Vault = it.open();
     assert_eq!(vault.authenticate("pc", &first.secret), None);
-    let second = vault.client_add(&pc, Some(5)).expect("again");
+    let second = vault.client_add(&pc, Some(5), None).expect("again");
     assert!(second.secret != first.secret && vault.authenticate("pc", &second.secret).is_some());
     vault.check_words(&made.recovery_words).expect("they open it");
     let (_, other) = Scratch::made(1);

@@ -34,7 +34,7 @@ impl Box6 {
         let it = Self { dir };
         let vault = it.open()?;
         // The scrub opens packs while they arrive: whose chunks they are must be known.
-        vault.client_add(&"bench".parse()?, None)?;
+        vault.client_add(&"bench".parse()?, None, None)?;
         let (mut rng, mut piece) = (Rng::new(1), vec![0; 1_000_000]);
         let mut stream = vault.put(&"bench/random".parse()?, None)?;
         for _ in 0..megabytes {

@@ -95,6 +95,7 @@ pub(super) fn facts() -> Vec<Fact> {
         secret_hash: Some(vec![4; 32].into()),
         quota_bytes: Some(1 << 40),
         created_ms: 5,
+        daily_bytes: Some(1 << 30),
     };
     vec![
         Fact::Born(Born { name: "office".into(), created_ms: 5, authority_der: vec![0x30; 90].into() }),

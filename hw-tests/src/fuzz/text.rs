@@ -10,7 +10,7 @@ use coffre_core::keys::RootKey;
 use coffre_core::kind::{Checked, Finding, Kind};
 use coffre_core::names::{ClientName, DatasetName, DatasetRef, MAX_NAME_LEN, RESERVED};
 use coffre_core::slots::{SlotIdentity, SlotRecipient, new_identity, open_root, seal_root};
-use coffre_core::wire::{CertificateInfo, ClientInfo, NewClient, Reply, Request, SnapshotInfo};
+use coffre_core::wire::{Ceiling, CertificateInfo, ClientInfo, NewClient, Reply, Request, SnapshotInfo};
 use coffre_core::words::{RecoveryWords, WORD_COUNT};
 use coffre_vault::disk::parse_health;
 use std::fmt::Display;
@@ -215,7 +215,8 @@ fn requests(_: &mut Rng) -> Vec<Vec<u8>> {
     let client = || "pc-fatima".parse::<ClientName>().expect("a name of the samples");
     let all = [
         Request::Status,
-        Request::ClientAdd { name: client(), quota_bytes: Some(1 << 40) },
+        Request::ClientAdd { name: client(), quota_bytes: Some(1 << 40), daily_bytes: Some(1 << 30) },
+        Request::ClientSet { name: client(), quota: Some(Ceiling::Bytes(5)), daily: Some(Ceiling::Default) },
         Request::ClientList,
         Request::ClientRemove { name: client() },
         Request::IndexBurn,
@@ -254,13 +255,24 @@ fn replies(_: &mut Rng) -> Vec<Vec<u8>> {
     let info = ClientInfo {
         name: client(),
         quota_bytes: None,
+        default_quota_bytes: Some(9),
+        daily_bytes: Some(4),
+        default_daily_bytes: None,
         logical_bytes: 5,
+        new_bytes: 4,
+        day_logical_bytes: 3,
+        day_new_bytes: 2,
         datasets: 1,
         created_ms: 6,
         removed: false,
     };
     let all = [
-        Reply::ClientAdded(NewClient { name: client(), secret: "abc".into(), quota_bytes: None }),
+        Reply::ClientAdded(NewClient {
+            name: client(),
+            secret: "abc".into(),
+            quota_bytes: None,
+            daily_bytes: None,
+        }),
         Reply::Clients { clients: vec![info.clone(), info] },
         Reply::Snapshots { snapshots: vec![snapshot()] },
         Reply::Object(snapshot()),

@@ -1,6 +1,7 @@
 //! What crosses the control socket about repositories.
 
 use crate::class::LockClass;
+use crate::ids::ObjectId;
 use crate::names::DatasetRef;
 use crate::repo::RepoMode;
 use serde::{Deserialize, Serialize};
@@ -32,4 +33,23 @@ pub struct RepoInfo {
     pub hidden_bytes: u64,
     /// Until when all of these can be shown again.
     pub hidden_until_ms: Option<u64>,
+}
+
+/// A file of a repository, as the owner of the box sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// Its id.
+    pub id: ObjectId,
+    /// `config`, `data`, `keys`, `locks`, `snapshots` or `index`.
+    pub kind: String,
+    /// SHA-256 of its bytes: what it is called.
+    pub name: String,
+    /// Bytes in it.
+    pub size: u64,
+    /// When the box received it, ms since 1970.
+    pub received_ms: u64,
+    /// Until when it may not be removed, ms since 1970.
+    pub locked_until_ms: u64,
+    /// Whether it is hidden from its client.
+    pub hidden: bool,
 }

@@ -157,8 +157,8 @@ impl Catalog {
         {
             self.inline_bytes -= bytes.len() as u64;
         }
-        if let Some(kept) = self.logical.get_mut(&entry.fact.dataset.client) {
-            *kept = kept.saturating_sub(entry.fact.size);
+        if let Some(kept) = self.kept.get_mut(&entry.fact.dataset.client) {
+            *kept = kept.less(super::Amount { logical: entry.fact.size, new: entry.fact.stored_bytes });
         }
         self.drop_file(&entry.fact);
         if let Some(ids) = self.datasets.get_mut(&entry.fact.dataset) {

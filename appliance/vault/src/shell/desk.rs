@@ -1,15 +1,15 @@
 //! The desk: clients and their secrets, listings, and whether there is room for what was announced.
 
 use super::house::House;
-use super::quota::used_up;
 use crate::api::snapshot_info;
+use crate::catalog::Amount;
 use crate::core::{Core, lock};
 use crate::ports::Entropy;
 use coffre_core::fact::{ClientFact, Fact};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::ObjectId;
 use coffre_core::names::{ClientName, DatasetRef};
-use coffre_core::wire::{Arrivals, ClientInfo, NewClient, SnapshotInfo};
+use coffre_core::wire::{Arrivals, Ceiling, ClientInfo, NewClient, SnapshotInfo};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
@@ -18,7 +18,12 @@ const MAX_COMPARED: usize = 10_000;
 
 impl House {
     /// See [`Vault::client_add`](crate::Vault::client_add).
-    pub fn client_add(&self, name: &ClientName, quota_bytes: Option<u64>) -> Result<NewClient> {
+    pub fn client_add(
+        &self,
+        name: &ClientName,
+        quota_bytes: Option<u64>,
+        daily_bytes: Option<u64>,
+    ) -> Result<NewClient> {
         let _one_at_a_time = lock(&self.admin);
         let core = self.open_for_work()?;
         let taken =
@@ -34,9 +39,28 @@ impl House {
             secret_hash: Some(hash.to_vec().into()),
             quota_bytes,
             created_ms: self.clock.wall_ms(),
+            daily_bytes,
         };
         core.wait(core.submit(vec![Fact::Client(fact)], Vec::new()))?;
-        Ok(NewClient { name: name.clone(), secret, quota_bytes })
+        Ok(NewClient { name: name.clone(), secret, quota_bytes, daily_bytes })
+    }
+
+    /// See [`Vault::client_set`](crate::Vault::client_set).
+    pub fn client_set(
+        &self,
+        name: &ClientName,
+        quota: Option<Ceiling>,
+        daily: Option<Ceiling>,
+    ) -> Result<ClientInfo> {
+        let _one_at_a_time = lock(&self.admin);
+        let core = self.open_for_work()?;
+        let known = core.with(|e| e.catalog().client(name).cloned());
+        let client = known.filter(|client| client.secret_hash.is_some());
+        let mut fact = client.ok_or_else(|| Fault::absent(format!("there is no client {name}")))?;
+        fact.quota_bytes = quota.map_or(fact.quota_bytes, Ceiling::bytes);
+        fact.daily_bytes = daily.map_or(fact.daily_bytes, Ceiling::bytes);
+        core.wait(core.submit(vec![Fact::Client(fact.clone())], Vec::new()))?;
+        Ok(self.client_info(&core, &fact))
     }
 
     /// See [`Vault::client_remove`](crate::Vault::client_remove).
@@ -65,10 +89,10 @@ impl House {
         };
         let secret = new_secret(&*self.entropy);
         let hash = self.keys.client_secret_hash(name, &secret);
-        let quota_bytes = client.quota_bytes;
+        let (quota_bytes, daily_bytes) = (client.quota_bytes, client.daily_bytes);
         let fact = ClientFact { secret_hash: Some(hash.to_vec().into()), ..client };
         core.wait(core.submit(vec![Fact::Client(fact)], Vec::new()))?;
-        Ok(NewClient { name: name.clone(), secret, quota_bytes })
+        Ok(NewClient { name: name.clone(), secret, quota_bytes, daily_bytes })
     }
 
     /// See [`Vault::arrivals`](crate::Vault::arrivals).
@@ -92,18 +116,28 @@ impl House {
 
     /// All clients, removed ones included, by name.
     pub fn clients(&self) -> Vec<ClientInfo> {
-        self.core().with(|e| {
-            let catalog = e.catalog();
-            let info = |client: &ClientFact| ClientInfo {
-                name: client.name.clone(),
-                quota_bytes: client.quota_bytes,
-                logical_bytes: catalog.logical_bytes_of(&client.name),
-                datasets: catalog.datasets_of(&client.name).len() as u64,
-                created_ms: client.created_ms,
-                removed: client.secret_hash.is_none(),
-            };
-            catalog.clients().map(info).collect()
-        })
+        let core = self.core();
+        let facts: Vec<ClientFact> = core.with(|e| e.catalog().clients().cloned().collect());
+        facts.iter().map(|fact| self.client_info(&core, fact)).collect()
+    }
+
+    fn client_info(&self, core: &Core, client: &ClientFact) -> ClientInfo {
+        let account = self.account(core, &client.name);
+        let day = account.day();
+        ClientInfo {
+            name: client.name.clone(),
+            quota_bytes: client.quota_bytes,
+            default_quota_bytes: account.defaults.map(|d| d.quota_bytes),
+            daily_bytes: client.daily_bytes,
+            default_daily_bytes: account.defaults.map(|d| d.daily_bytes),
+            logical_bytes: account.kept.logical,
+            new_bytes: account.kept.new,
+            day_logical_bytes: day.logical,
+            day_new_bytes: day.new,
+            datasets: core.with(|e| e.catalog().datasets_of(&client.name).len() as u64),
+            created_ms: client.created_ms,
+            removed: client.secret_hash.is_none(),
+        }
     }
 
     /// See [`Vault::authenticate`](crate::Vault::authenticate). A name that cannot be, one that is not known and one
@@ -175,12 +209,10 @@ impl House {
         if core.with(|e| e.full()) {
             return Err(Fault::full("the disks are full").next("free space or add larger disks"));
         }
-        let room = self.takings.room(core, client);
-        let size = size_hint.unwrap_or(0);
-        if room == 0 && size_hint != Some(0) || size > room {
-            return Err(used_up(client));
-        }
-        let first = core.with(|e| e.catalog().logical_bytes_of(client)) == 0;
+        let size = size_hint.unwrap_or(1);
+        let account = self.account(core, client);
+        let first = account.kept.logical == 0;
+        account.check(Amount { logical: size, new: if first { size } else { size.min(1) } })?;
         let capacity = self.rooms.capacity(core.with(|e| e.geometry()), !first);
         if size > capacity {
             return Err(Fault::full(format!(

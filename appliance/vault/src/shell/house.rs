@@ -139,6 +139,7 @@ impl House {
                 ballast_len: TRY_OUT_BALLAST,
                 grace_ms: TRY_OUT_GRACE_MS,
                 forget_every_ms: TRY_OUT_GRACE_MS,
+                default_ceilings: false,
                 ..Limits::STANDARD
             }
         } else {

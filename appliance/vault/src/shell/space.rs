@@ -84,6 +84,16 @@ impl Rooms {
     }
 }
 
+impl Rooms {
+    /// Most new bytes, before parity, that the vault's disks could take if they held nothing and all were there; `None`
+    /// while no disk has said its size.
+    pub fn usable(&self, geometry: Geometry) -> Option<u64> {
+        let now = lock(&self.now);
+        let smallest = now.known.iter().flatten().map(|space| space.total.saturating_sub(self.reserve)).min();
+        smallest.map(|each| each.saturating_mul(geometry.k() as u64))
+    }
+}
+
 impl Now {
     fn spaces(&self) -> impl Iterator<Item = (DiskNo, Space)> {
         let known =
