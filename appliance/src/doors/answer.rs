@@ -56,24 +56,29 @@ pub fn text(content_type: &'static str, body: impl Into<Vec<u8>>) -> Answer {
 ///
 /// What is broken inside the box is the owner's to read, in the log: a client learns that it was not its fault.
 pub fn of_fault(fault: &Fault) -> Answer {
-    let status = match fault.class {
+    if matches!(fault.class, Class::Permanent | Class::Corrupt) {
+        tracing::error!(%fault, class = ?fault.class, "a request failed inside the box");
+        let said = match fault.class {
+            Class::Corrupt => "too much of this snapshot is damaged to read it",
+            _ => "the box could not do this",
+        };
+        let shown =
+            Fault::new(fault.class, said).next("tell whoever looks after the box; its log has the reason");
+        return with_status(StatusCode::INTERNAL_SERVER_ERROR, &shown);
+    }
+    with_status(status_of(fault.class), fault)
+}
+
+/// The status that faults of a class have at all doors.
+pub fn status_of(class: Class) -> StatusCode {
+    match class {
         Class::Transient => StatusCode::SERVICE_UNAVAILABLE,
         Class::Absent => StatusCode::NOT_FOUND,
         Class::Full => StatusCode::INSUFFICIENT_STORAGE,
         Class::Refused => StatusCode::FORBIDDEN,
         Class::Misuse => StatusCode::BAD_REQUEST,
-        Class::Permanent | Class::Corrupt => {
-            tracing::error!(%fault, class = ?fault.class, "a request failed inside the box");
-            let said = match fault.class {
-                Class::Corrupt => "too much of this snapshot is damaged to read it",
-                _ => "the box could not do this",
-            };
-            let shown = Fault::new(fault.class, said)
-                .next("tell whoever looks after the box; its log has the reason");
-            return with_status(StatusCode::INTERNAL_SERVER_ERROR, &shown);
-        }
-    };
-    with_status(status, fault)
+        Class::Permanent | Class::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }
 
 /// A fault with a status of its own.
@@ -83,6 +88,14 @@ pub fn with_status(status: StatusCode, fault: &Fault) -> Answer {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
     }
     answer
+}
+
+/// Why a body was not kept; what is broken inside the box is not told.
+pub fn of_refusal(status: StatusCode, fault: &Fault) -> Answer {
+    match fault.class {
+        Class::Permanent | Class::Corrupt => of_fault(fault),
+        _ => with_status(status, fault),
+    }
 }
 
 /// 401: no credentials, or wrong ones; the same for both.

@@ -6,11 +6,12 @@
 //! at all is a proper error.
 
 use super::limits::{DOWNLOAD_PIECE_BYTES, PIECES_IN_FLIGHT};
+use super::places::Place;
 use bytes::Bytes;
 use coffre_core::fault::{Fault, Result};
 use coffre_vault::SnapshotReader;
 use std::task::{Context, Poll};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 /// Bytes on their way; yields exactly what was announced, or a fault.
 #[derive(Debug)]
@@ -23,12 +24,7 @@ pub struct Download {
 impl Download {
     /// Starts reading bytes `start..end` on a blocking thread and waits for the first piece. The place is held until
     /// the last byte is read.
-    pub async fn begin(
-        reader: SnapshotReader,
-        start: u64,
-        end: u64,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Self> {
+    pub async fn begin(reader: SnapshotReader, start: u64, end: u64, place: Place) -> Result<Self> {
         let (send, mut rest) = mpsc::channel(PIECES_IN_FLIGHT);
         tokio::task::spawn_blocking(move || {
             feed(reader, start, end, &send);

@@ -11,14 +11,15 @@
 //! it over, as long as there is one that is complete.
 
 use super::answer::{self, Answer};
+use super::audit::Attempt;
 use super::digests::Digests;
 use super::http::{Street, Visit};
-use super::upload::Upload;
+use super::upload::{self, Upload};
 use super::{give, incoming, receipt};
 use crate::views::SnapshotView;
-use coffre_core::fault::{Class, Fault, Result};
+use coffre_core::fault::{Fault, Result};
 use coffre_core::names::{DatasetName, DatasetRef};
-use coffre_core::wire::{ReceiptFacts, SnapshotInfo};
+use coffre_core::wire::ReceiptFacts;
 use coffre_vault::{Vault, Which};
 use hyper::body::{Body, Incoming};
 use hyper::header::LOCATION;
@@ -27,6 +28,8 @@ use serde_json::json;
 
 const READ_ONLY: &str = "GET, HEAD";
 const WRITE_ONLY: &str = "PUT";
+/// Of a name that may be no name, so much is put into the log.
+const MAX_NAME_SHOWN: usize = 40;
 
 /// Answers a request whose path continues with `rest` after `/v1/datasets`.
 pub async fn answer(street: &Street, visit: Visit, rest: &[&str], request: Request<Incoming>) -> Answer {
@@ -75,53 +78,45 @@ async fn get(
         "latest" => Which::Latest,
         id => Which::Id(id.parse().map_err(|_| no_such_snapshot())?),
     };
-    let place = street.place().await?;
+    let place = street.place(&dataset.client).await?;
     let reader = street.ask(move |vault| vault.read(&dataset, which)).await?;
     give::stored(reader, request, place).await
 }
 
 async fn put(street: &Street, visit: Visit, name: &str, request: Request<Incoming>) -> Result<Answer> {
-    let request_id = visit.request_id.clone();
-    let peer = visit.peer;
-    let dataset = dataset(visit, name)?;
-    let announced_bytes = match incoming::check_headers(request.headers()) {
-        Ok(()) => request.body().size_hint().exact(),
-        Err((status, fault)) => return Ok(answer::with_status(status, &fault)),
+    let attempt = Attempt::new(&visit, "PUT", name.chars().take(MAX_NAME_SHOWN).collect());
+    let client = visit.client.clone();
+    let begun = async {
+        let dataset = dataset(visit, name).map_err(upload::as_it_is)?;
+        incoming::check_headers(request.headers())?;
+        let digests = Digests::from_headers(request.headers()).map_err(upload::as_it_is)?;
+        Ok((dataset, digests, street.place(&client).await.map_err(upload::as_it_is)?))
     };
-    let digests = Digests::from_headers(request.headers())?;
-    let place = street.place().await?;
+    let (dataset, digests, place) = match begun.await {
+        Ok(begun) => begun,
+        Err((status, fault)) => {
+            attempt.failed(&fault);
+            return Ok(answer::with_status(status, &fault));
+        }
+    };
+    let announced_bytes = request.body().size_hint().exact();
     let wanted = dataset.clone();
     let begin = move |vault: &Vault| vault.put(&wanted, announced_bytes);
     let upload = Upload { begin, digests, place };
-    let audited = request_id.clone();
-    let stored = upload
-        .receive(street.vault().clone(), request.into_body(), move |facts| audit(&audited, peer, facts))
-        .await;
+    let audit = move |stored: &Result<ReceiptFacts>| match stored {
+        Ok(facts) => attempt.kept("snapshot kept", facts),
+        Err(fault) => attempt.failed(fault),
+    };
+    let stored = upload.receive(street.vault().clone(), request.into_body(), audit).await;
     let facts = match stored {
         Ok(facts) => facts,
-        Err((status, fault)) => {
-            tracing::warn!(target: "audit", request = %request_id, %peer, %dataset, class = ?fault.class, %fault,
-                "nothing kept");
-            return Ok(match fault.class {
-                Class::Permanent | Class::Corrupt => answer::of_fault(&fault),
-                _ => answer::with_status(status, &fault),
-            });
-        }
+        Err((status, fault)) => return Ok(answer::of_refusal(status, &fault)),
     };
     let body = receipt::signed(street.authority(), street.vault_id(), &facts)?;
     let mut answer = answer::json(StatusCode::CREATED, &body);
     let place = format!("/v1/datasets/{}/snapshots/{}", dataset.name, facts.snapshot.id);
     give::set(answer.headers_mut(), LOCATION, place);
     Ok(answer)
-}
-
-/// One line per write, from the thread that knows that it is safe.
-fn audit(request_id: &str, peer: std::net::IpAddr, facts: &ReceiptFacts) {
-    let SnapshotInfo { dataset, id, size, stored_bytes, hash, .. } = &facts.snapshot;
-    let tolerates = facts.tolerates;
-    let finding = facts.snapshot.checked.map_or("not checked", |checked| checked.finding.key());
-    tracing::info!(target: "audit", request = %request_id, %peer, %dataset, %id, size, stored_bytes, tolerates, %hash,
-        finding, "snapshot kept");
 }
 
 /// The client's own data set of that name.

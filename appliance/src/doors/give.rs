@@ -2,6 +2,7 @@
 
 use super::answer::{self, Answer, AnswerBody};
 use super::download::Download;
+use super::places::Place;
 use super::ranges::{self, Selected};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::wire::SnapshotInfo;
@@ -12,7 +13,6 @@ use hyper::header::{
     IF_RANGE, RANGE,
 };
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Whether a snapshot is complete: `true` or `false`; not there when that was not checked.
 const COMPLETE: HeaderName = HeaderName::from_static("coffre-complete");
@@ -23,7 +23,7 @@ const PASSED_OVER: HeaderName = HeaderName::from_static("coffre-passed-over");
 pub async fn stored(
     reader: SnapshotReader,
     request: &Request<Incoming>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> Result<Answer> {
     let (info, passed_over) = (reader.info().clone(), reader.passed_over());
     let mut answer = content(reader, &info, request, place).await?;
@@ -40,7 +40,7 @@ async fn content(
     reader: SnapshotReader,
     info: &SnapshotInfo,
     request: &Request<Incoming>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> Result<Answer> {
     if request.method() == Method::HEAD {
         // A HEAD promises what a GET would give, so the first byte must be readable.

@@ -7,11 +7,13 @@ use super::answer::{self, Answer};
 use super::auth::{Backoff, Credentials};
 use super::limits::{
     HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTION_BUFFER_BYTES, MAX_HEADER_BYTES, MAX_HEADERS,
-    MAX_PATH_BYTES, MAX_STREAMS, STOP_DEADLINE, STREAM_WAIT, Seat, Seats,
+    MAX_PATH_BYTES, STOP_DEADLINE,
 };
+use super::places::{Place, Places};
+use super::seats::{Seat, Seats};
 use super::socket::ClientSocket;
 use super::tls::TlsAcceptor;
-use super::{dropbox, pair, restic};
+use super::{dropbox, incoming, pair, restic};
 use crate::clock::Stopwatch;
 use crate::identity::{Authority, certificate_info};
 use crate::pairing::Pairings;
@@ -31,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -52,7 +54,7 @@ pub struct Street {
     vault_id: VaultId,
     authority: Arc<Authority>,
     seats: Arc<Seats>,
-    streams: Arc<Semaphore>,
+    places: Places,
     backoff: Backoff,
     pairings: Arc<Pairings>,
     pair_backoff: Backoff,
@@ -85,7 +87,7 @@ impl Street {
             vault_id,
             authority,
             seats: Arc::default(),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            places: Places::default(),
             backoff: Backoff::default(),
             pairings,
             pair_backoff: Backoff::default(),
@@ -137,10 +139,8 @@ impl Street {
     }
 
     /// A place among the bodies under way; waits for one, but not for ever.
-    pub async fn place(&self) -> Result<OwnedSemaphorePermit> {
-        let busy = || Fault::transient("too many transfers are under way").next("try again in a moment");
-        let place = timeout(STREAM_WAIT, Arc::clone(&self.streams).acquire_owned()).await;
-        place.map_err(|_| busy())?.map_err(|_| busy())
+    pub async fn place(&self, client: &ClientName) -> Result<Place> {
+        self.places.take(client).await
     }
 }
 
@@ -197,15 +197,18 @@ async fn connection(
     let shaken = timeout(HANDSHAKE_DEADLINE, tls.accept(ClientSocket::new(socket)));
     let stream = tokio::select! {
         () = stopped(&mut stop) => return,
+        () = seat.shown_out() => return tracing::debug!(%peer, "shown out before its handshake was over"),
         shaken = shaken => match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "handshake failed"),
             Err(_) => return tracing::debug!(%peer, "handshake took too long"),
         },
     };
+    let seat = Arc::new(seat);
+    let sitting = Arc::clone(&seat);
     let service = service_fn(move |request| {
-        let street = Arc::clone(&street);
-        async move { Ok::<_, Infallible>(visited(&street, peer, request).await) }
+        let (street, seat) = (Arc::clone(&street), Arc::clone(&sitting));
+        async move { Ok::<_, Infallible>(visited(&street, peer, &seat, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -217,6 +220,7 @@ async fn connection(
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = seat.shown_out() => return tracing::debug!(%peer, "shown out: the house is full"),
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -225,16 +229,15 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended early");
     }
-    drop(seat);
 }
 
 /// One request: an id, an answer, a line in the log.
-async fn visited(street: &Street, peer: IpAddr, request: Request<Incoming>) -> Answer {
+async fn visited(street: &Street, peer: IpAddr, seat: &Seat, request: Request<Incoming>) -> Answer {
     let number = street.requests.fetch_add(1, Ordering::Relaxed);
     let request_id = format!("{}-{number}", street.request_prefix);
     let method = request.method().clone();
     let watch = Stopwatch::start();
-    let mut answer = route(street, peer, &request_id, request).await;
+    let mut answer = route(street, peer, seat, &request_id, request).await;
     tracing::info!(request = %request_id, %peer, %method, status = answer.status().as_u16(),
         ms = watch.ms(), "answered");
     if let Ok(id) = HeaderValue::try_from(&request_id) {
@@ -244,7 +247,16 @@ async fn visited(street: &Street, peer: IpAddr, request: Request<Incoming>) -> A
 }
 
 /// From an address to the room behind it.
-async fn route(street: &Street, peer: IpAddr, request_id: &str, request: Request<Incoming>) -> Answer {
+async fn route(
+    street: &Street,
+    peer: IpAddr,
+    seat: &Seat,
+    request_id: &str,
+    request: Request<Incoming>,
+) -> Answer {
+    if let Err((status, fault)) = incoming::check_form(&request) {
+        return answer::with_status(status, &fault);
+    }
     let path = request.uri().path().to_owned();
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
     match path.as_str() {
@@ -260,7 +272,10 @@ async fn route(street: &Street, peer: IpAddr, request_id: &str, request: Request
         return pair::answer(street, peer, request_id, rest, request).await;
     }
     let client = match believe(street, peer, request_id, request.headers().get(AUTHORIZATION)).await {
-        Ok(Some(client)) => client,
+        Ok(Some(client)) => {
+            seat.believed();
+            client
+        }
         Ok(None) => return answer::unauthorized(),
         Err(fault) => return answer::of_fault(&fault),
     };

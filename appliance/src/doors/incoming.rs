@@ -1,12 +1,32 @@
-//! Whether a body, as its headers describe it, is one that can be kept as received.
+//! Whether a request has the form that it must have, and whether a body, as its headers describe it, can be kept as received.
+//!
+//! hyper has refused by then what cannot be read in one way only (two lengths, an unknown last coding, folded headers, names
+//! and values with bytes that cannot be). What it lets pass and HTTP/1.1 forbids is refused here, before anybody is asked who
+//! knocks.
 
 use super::digests;
 use coffre_core::fault::Fault;
-use hyper::StatusCode;
 use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, EXPECT, HeaderMap, HeaderValue, TRAILER,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, EXPECT, HOST, HeaderMap, HeaderValue, TRAILER,
     TRANSFER_ENCODING,
 };
+use hyper::{Request, StatusCode, Version};
+
+/// The status and reason of the refusal of a request that is not HTTP/1.1 for one host.
+pub fn check_form<B>(request: &Request<B>) -> std::result::Result<(), (StatusCode, Fault)> {
+    if request.version() != Version::HTTP_11 {
+        let fault = Fault::misuse("this box speaks HTTP/1.1 only");
+        return Err((
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            fault.next("use a client that does, curl for instance"),
+        ));
+    }
+    if request.headers().get_all(HOST).iter().count() != 1 {
+        let fault = Fault::misuse("a request names its host once (Host)");
+        return Err((StatusCode::BAD_REQUEST, fault.next("use a client that speaks HTTP/1.1")));
+    }
+    Ok(())
+}
 
 /// The status and reason of the refusal, when it is not.
 pub fn check_headers(headers: &HeaderMap) -> std::result::Result<(), (StatusCode, Fault)> {

@@ -1,13 +1,10 @@
-//! Ceilings and deadlines of the doors, and the seats that keep them.
+//! Ceilings and deadlines of the doors.
 //!
 //! What an unauthenticated peer can cost: [`MAX_CONNECTIONS_PER_PEER`] sockets, each with the buffers of one TLS
 //! session (about [`CONNECTION_BYTES`]) for at most the handshake or header deadline. What an authenticated client
-//! can cost on top: a place among the [`MAX_STREAMS`] bodies under way, each with
+//! can cost on top: [`MAX_STREAMS_PER_CLIENT`] of the [`MAX_STREAMS`] places for bodies under way, each with
 //! [`UPLOAD_BYTES`] or [`DOWNLOAD_BYTES`] of pieces and one blocking thread, and what the vault keeps per stream.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Most connections at once, all peers and listeners together.
@@ -16,6 +13,8 @@ pub const MAX_CONNECTIONS: usize = 512;
 pub const MAX_CONNECTIONS_PER_PEER: usize = 64;
 /// About what one idle connection keeps in memory: TLS records both ways and the header buffer.
 pub const CONNECTION_BYTES: usize = 128 * 1024;
+/// What all strangers together may cost in memory, beside what the box needs anyway: sessions, and what the allocator keeps of them.
+pub const STRANGERS_BYTES: usize = MAX_CONNECTIONS * CONNECTION_BYTES;
 /// Largest request line and headers together, in bytes; more is answered 431.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Most header lines of a request.
@@ -41,6 +40,8 @@ pub const BODY_WINDOW: Duration = Duration::from_secs(300);
 pub const BODY_WINDOW_MIN_BYTES: u64 = 64 * 1024;
 /// Most bodies under way at once, in and out together: each has a blocking thread.
 pub const MAX_STREAMS: usize = 48;
+/// Most of them of one client: slow ones, on purpose or not, leave the others their places.
+pub const MAX_STREAMS_PER_CLIENT: usize = 16;
 /// How long a request waits for a free place among them before it is told to come back.
 pub const STREAM_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a body handed to the vault at once.
@@ -63,52 +64,12 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(20);
 pub const RETRY_AFTER_S: u32 = 30;
 
 const _: () = assert!(MAX_CONNECTIONS_PER_PEER * 4 <= MAX_CONNECTIONS, "one peer must not fill the house");
+const _: () = assert!(MAX_STREAMS_PER_CLIENT * 3 <= MAX_STREAMS, "two clients must not take all places");
 const _: () = assert!(MAX_STREAMS < MAX_CONNECTIONS_PER_PEER, "streams are the scarcer good");
 const _: () = assert!(MAX_CONNECTION_BUFFER_BYTES >= MAX_HEADER_BYTES && MAX_CONNECTION_BUFFER_BYTES >= 8192);
 const _: () = assert!(MAX_PATH_BYTES < MAX_HEADER_BYTES);
 const _: () =
     assert!(MAX_STREAMS * DOWNLOAD_BYTES <= 192 * 1024 * 1024, "all streams together fit a small board");
-
-/// Counts connections; gives out seats.
-#[derive(Debug, Default)]
-pub struct Seats {
-    taken: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// One connection's place; free again when dropped.
-#[derive(Debug)]
-pub struct Seat {
-    seats: Arc<Seats>,
-    peer: IpAddr,
-}
-
-impl Seats {
-    /// A seat for this peer, or `None` when it has all of its own or the house is full.
-    pub fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.values().sum::<usize>() >= MAX_CONNECTIONS {
-            return None;
-        }
-        let of_peer = taken.entry(peer).or_insert(0);
-        if *of_peer >= MAX_CONNECTIONS_PER_PEER {
-            return None;
-        }
-        *of_peer += 1;
-        Some(Seat { seats: Arc::clone(self), peer })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_peer) = taken.get_mut(&self.peer) {
-            *of_peer -= 1;
-            if *of_peer == 0 {
-                taken.remove(&self.peer);
-            }
-        }
-    }
-}
 
 /// Whether a body comes fast enough: at least [`BODY_WINDOW_MIN_BYTES`] in each [`BODY_WINDOW`].
 #[derive(Debug)]
@@ -143,24 +104,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_peer_takes_more_than_its_seats_and_they_come_back() {
-        let seats = Arc::new(Seats::default());
-        let peer = |n: u8| IpAddr::from([10, 0, 0, n]);
-        let mut held: Vec<Seat> = (0..MAX_CONNECTIONS_PER_PEER).filter_map(|_| seats.take(peer(1))).collect();
-        assert_eq!(held.len(), MAX_CONNECTIONS_PER_PEER);
-        assert!(seats.take(peer(1)).is_none());
-        assert!(seats.take(peer(2)).is_some());
-        held.pop();
-        assert!(seats.take(peer(1)).is_some());
-        drop(held);
-        assert!(seats.taken.lock().expect("no panic").is_empty());
-        let all: Vec<Seat> = (0..=255).flat_map(|n| seats.take(peer(n))).collect();
-        let more: Vec<Seat> =
-            (0..=255).flat_map(|n| [seats.take(peer(n)), seats.take(peer(n))]).flatten().collect();
-        assert_eq!(all.len() + more.len(), MAX_CONNECTIONS);
-    }
 
     #[test]
     fn a_trickle_is_given_up_and_a_pause_is_not() {

@@ -8,6 +8,7 @@
 //! a new room beside these two and one line in `http::route`.
 
 mod answer;
+mod audit;
 mod auth;
 mod digests;
 mod download;
@@ -18,9 +19,11 @@ mod incoming;
 pub mod inspect;
 pub mod limits;
 mod pair;
+mod places;
 mod ranges;
 mod receipt;
 mod restic;
+mod seats;
 mod socket;
 pub mod tls;
 mod upload;

@@ -15,9 +15,10 @@ mod list;
 
 pub use self::address::{Address, parse as parse_address};
 use super::answer::{self, Answer};
+use super::audit::Attempt;
 use super::digests::Digests;
 use super::http::{Street, Visit};
-use super::upload::Upload;
+use super::upload::{self, Upload};
 use super::{give, incoming};
 use coffre_core::fault::{Class, Fault, Result};
 use coffre_core::names::DatasetRef;
@@ -38,8 +39,10 @@ pub async fn answer(street: &Street, visit: Visit, rest: &[&str], request: Reque
     let outcome = match address {
         Address::Root if method == Method::POST => create(street, &visit, repo, &request).await,
         Address::Root if method == Method::DELETE => {
-            Err(Fault::refused("a repository is not deleted by its client")
-                .next("whoever looks after the box can: coffre repo remove"))
+            let fault = Fault::refused("a repository is not deleted by its client")
+                .next("whoever looks after the box can: coffre repo remove");
+            Attempt::new(&visit, "DELETE", repo.to_string()).failed(&fault);
+            Err(fault)
         }
         Address::Root => Ok(answer::method_not_allowed("POST")),
         Address::List(kind) if method == Method::GET => {
@@ -64,20 +67,22 @@ async fn create(
     repo: DatasetRef,
     request: &Request<Incoming>,
 ) -> Result<Answer> {
+    let attempt = Attempt::new(visit, "POST", repo.to_string());
     let asked = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "create=true"));
-    if !asked {
-        return Err(Fault::misuse("a repository is made with POST and ?create=true").next("use restic init"));
-    }
-    let wanted = repo.clone();
-    let made = street.ask(move |vault| vault.repo_create(&wanted)).await;
-    match made {
-        Ok(()) => {
-            let Visit { peer, request_id, .. } = visit;
-            tracing::info!(target: "audit", request = %request_id, %peer, %repo, "repository made");
-            Ok(answer::empty(StatusCode::OK))
+    let made = match asked {
+        true => street.ask(move |vault| vault.repo_create(&repo)).await,
+        false => {
+            Err(Fault::misuse("a repository is made with POST and ?create=true").next("use restic init"))
         }
-        Err(fault) => Ok(not_now(fault)),
+    };
+    match made {
+        Ok(()) => attempt.done("repository made"),
+        Err(fault) => {
+            attempt.failed(&fault);
+            return Ok(not_now(fault));
+        }
     }
+    Ok(answer::empty(StatusCode::OK))
 }
 
 async fn read(
@@ -87,7 +92,7 @@ async fn read(
     name: Option<FileName>,
     request: &Request<Incoming>,
 ) -> Result<Answer> {
-    let place = street.place().await?;
+    let place = street.place(&repo.client).await?;
     let reader = street.ask(move |vault| vault.repo_read(&repo, kind, name)).await?;
     give::stored(reader, request, place).await
 }
@@ -100,36 +105,35 @@ async fn post(
     name: Option<FileName>,
     request: Request<Incoming>,
 ) -> Result<Answer> {
-    let Visit { request_id, peer, .. } = visit;
-    let announced_bytes = match incoming::check_headers(request.headers()) {
-        Ok(()) => request.body().size_hint().exact(),
-        Err((status, fault)) => return Ok(answer::with_status(status, &fault)),
+    let attempt = Attempt::new(&visit, "POST", called(&repo, kind, name));
+    let begun = async {
+        incoming::check_headers(request.headers())?;
+        let digests = Digests::from_headers(request.headers()).map_err(upload::as_it_is)?;
+        Ok((digests, street.place(&repo.client).await.map_err(upload::as_it_is)?))
     };
-    let digests = Digests::from_headers(request.headers())?;
-    let place = street.place().await?;
+    let (digests, place) = match begun.await {
+        Ok(begun) => begun,
+        Err((status, fault)) => {
+            attempt.failed(&fault);
+            return Ok(answer::with_status(status, &fault));
+        }
+    };
+    let announced_bytes = request.body().size_hint().exact();
     let wanted = repo.clone();
     let begin = move |vault: &Vault| vault.repo_put(&wanted, kind, name, announced_bytes);
-    let (of, id) = (repo.clone(), request_id.clone());
-    let done = move |kept: &Kept| {
-        if let Kept::New(facts) = kept {
-            let (size, hash, tolerates) = (facts.snapshot.size, &facts.snapshot.hash, facts.tolerates);
-            tracing::info!(target: "audit", request = %id, %peer, repo = %of, %kind, size, tolerates, %hash, "file kept");
-        }
+    let other_config = move || Fault::refused(format!("{repo} has another config, and it is not replaced"));
+    let other = other_config.clone();
+    let audit = move |stored: &Result<Kept>| match stored {
+        Ok(Kept::New(facts)) => attempt.kept("file kept", facts),
+        Ok(Kept::Known) => attempt.done("file was there"),
+        Ok(Kept::OtherConfig) => attempt.failed(&other()),
+        Err(fault) => attempt.failed(fault),
     };
     let upload = Upload { begin, digests, place };
-    match upload.receive(street.vault().clone(), request.into_body(), done).await {
+    match upload.receive(street.vault().clone(), request.into_body(), audit).await {
         Ok(Kept::New(_) | Kept::Known) => Ok(answer::empty(StatusCode::OK)),
-        Ok(Kept::OtherConfig) => {
-            Err(Fault::refused(format!("{repo} has another config, and it is not replaced")))
-        }
-        Err((status, fault)) => {
-            tracing::warn!(target: "audit", request = %request_id, %peer, %repo, %kind, class = ?fault.class, %fault,
-                "nothing kept");
-            Ok(match fault.class {
-                Class::Permanent | Class::Corrupt => answer::of_fault(&fault),
-                _ => answer::with_status(status, &fault),
-            })
-        }
+        Ok(Kept::OtherConfig) => Err(other_config()),
+        Err((status, fault)) => Ok(answer::of_refusal(status, &fault)),
     }
 }
 
@@ -140,21 +144,22 @@ async fn delete(
     kind: FileKind,
     name: Option<FileName>,
 ) -> Result<Answer> {
-    let wanted = repo.clone();
-    let deleted = street.ask(move |vault| vault.repo_delete(&wanted, kind, name)).await;
-    let Visit { peer, request_id, .. } = visit;
-    let what = name.map_or_else(String::new, |name| name.to_string());
+    let attempt = Attempt::new(visit, "DELETE", called(&repo, kind, name));
+    let deleted = street.ask(move |vault| vault.repo_delete(&repo, kind, name)).await;
     match &deleted {
-        Ok(()) if kind == FileKind::Locks => {}
-        Ok(()) => {
-            tracing::info!(target: "audit", request = %request_id, %peer, %repo, %kind, name = %what, "file hidden");
-        }
-        Err(fault) => {
-            tracing::info!(target: "audit", request = %request_id, %peer, %repo, %kind, name = %what, %fault,
-                "not deleted");
-        }
+        Ok(()) if kind == FileKind::Locks => attempt.done("lock removed"),
+        Ok(()) => attempt.done("file hidden, or not there"),
+        Err(fault) => attempt.failed(fault),
     }
     deleted.map(|()| answer::empty(StatusCode::OK))
+}
+
+/// What a file is called in the audit log.
+fn called(repo: &DatasetRef, kind: FileKind, name: Option<FileName>) -> String {
+    match name {
+        Some(name) => format!("{repo}/{kind}/{name}"),
+        None => format!("{repo}/{kind}"),
+    }
 }
 
 /// A vault that is read-only for now: restic takes 403 for an end and comes back after 503.

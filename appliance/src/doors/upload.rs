@@ -7,8 +7,10 @@
 //! Once the end mark is in, the snapshot is kept even if the client vanishes before it reads the receipt: it sent
 //! everything, and will find it listed.
 
+use super::answer;
 use super::digests::{self, Digests};
 use super::limits::{FRAME_COPIED_BELOW, FRAME_COST_BYTES, PIECES_IN_FLIGHT, Pace, UPLOAD_PIECE_BYTES};
+use super::places::Place;
 use crate::clock::Stopwatch;
 use coffre_core::fault::{Class, Fault, Result};
 use coffre_core::wire::ReceiptFacts;
@@ -17,7 +19,7 @@ use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Bytes, Incoming};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// Where the bytes of a body go, in the vault. Blocking.
@@ -61,7 +63,7 @@ pub struct Upload<B> {
     /// Digests that it must have.
     pub digests: Digests,
     /// Its place among the streams.
-    pub place: OwnedSemaphorePermit,
+    pub place: Place,
 }
 
 /// Why nothing was kept: the status of the answer and the fault in it.
@@ -74,8 +76,8 @@ enum Piece {
 }
 
 impl<S: Sink, B: FnOnce(&Vault) -> Result<S> + Send + 'static> Upload<B> {
-    /// Streams `body` into the vault. `done` is called on the blocking thread with the facts, as soon as they are
-    /// safe and even if the client is gone.
+    /// Streams `body` into the vault. `done` is called on the blocking thread with what came of it, as soon as it is
+    /// known and even if the client is gone.
     ///
     /// # Durability
     /// On `Ok` what was received is as safe as [`coffre_vault::PutStream::finish`] says; otherwise nothing is visible.
@@ -83,14 +85,14 @@ impl<S: Sink, B: FnOnce(&Vault) -> Result<S> + Send + 'static> Upload<B> {
         self,
         vault: Vault,
         body: Incoming,
-        done: impl FnOnce(&S::Kept) + Send + 'static,
+        done: impl FnOnce(&Result<S::Kept>) + Send + 'static,
     ) -> std::result::Result<S::Kept, Refusal> {
         let (send, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
         let (begun, has_begun) = oneshot::channel();
         let worker = tokio::task::spawn_blocking(move || {
-            let facts = self.store(&vault, begun, pieces)?;
-            done(&facts);
-            Ok(facts)
+            let stored = self.store(&vault, begun, pieces);
+            done(&stored);
+            stored
         });
         // Refused before the first byte is asked for: a client that waits for "100 Continue" sends none.
         let pumped = match has_begun.await {
@@ -185,6 +187,11 @@ fn refusal(fault: Fault) -> Refusal {
         Class::Absent => (StatusCode::NOT_FOUND, fault),
         Class::Permanent | Class::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, fault),
     }
+}
+
+/// A fault from before the body, with the status it has at all doors.
+pub fn as_it_is(fault: Fault) -> Refusal {
+    (answer::status_of(fault.class), fault)
 }
 
 fn too_slow() -> Refusal {

@@ -254,7 +254,7 @@ fn make(vault: &Vault, wish: &Wish, typed: &str) -> std::result::Result<(Claim, 
     };
     let removed_before = clients.iter().any(|client| client.name == name && client.removed);
     let before = vault.arrivals(&name);
-    let made = vault.client_add(&name, wish.quota_bytes).map_err(|fault| match fault.class {
+    let made = vault.client_add(&name, wish.quota_bytes, None).map_err(|fault| match fault.class {
         Class::Refused if clients.iter().any(|c| c.name == name && !c.removed) => NotClaimed::Name(fault),
         _ => NotClaimed::Vault(fault),
     })?;

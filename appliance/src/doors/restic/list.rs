@@ -23,7 +23,7 @@ const V2: &str = "application/vnd.x.restic.rest.v2";
 pub async fn names(street: &Street, repo: DatasetRef, kind: FileKind, headers: &HeaderMap) -> Result<Answer> {
     let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains(V2));
     let with_lengths = headers.get_all(ACCEPT).iter().any(accepts);
-    let place = street.place().await?;
+    let place = street.place(&repo.client).await?;
     let of = repo.clone();
     let first = street.ask(move |vault| vault.repo_list(&of, kind, None, PAGE)).await?;
     let (send, pages) = mpsc::channel(PAGES_IN_FLIGHT);
