@@ -1,6 +1,8 @@
 //! A real box for tests: `coffre init`, `coffred` on a free port, curl and raw TLS as clients.
 #![allow(dead_code)] // Each test binary uses its part of it.
 
+pub mod wire;
+
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
@@ -23,7 +25,12 @@ pub struct TestBox {
     pub init: Value,
     daemon: Option<Child>,
     url: String,
+    /// What the daemon logs.
+    pub level: &'static str,
 }
+
+/// A client's TLS connection.
+pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// What a client got.
 #[derive(Debug)]
@@ -52,7 +59,14 @@ impl TestBox {
             fs::create_dir(&disk).expect("writable");
             args.extend(["--disk".to_owned(), disk.display().to_string()]);
         }
-        let mut made = Self { scratch, words: vec![], init: Value::Null, daemon: None, url: String::new() };
+        let mut made = Self {
+            scratch,
+            words: vec![],
+            init: Value::Null,
+            daemon: None,
+            url: String::new(),
+            level: "trace",
+        };
         let out = made.coffre(&args.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(out.status.success(), "init: {}", String::from_utf8_lossy(&out.stderr));
         made.init = serde_json::from_slice(&out.stdout).expect("JSON");
@@ -94,7 +108,7 @@ impl TestBox {
             .arg("--state")
             .arg(self.state())
             .args(args)
-            .env("RUST_LOG", "trace")
+            .env("RUST_LOG", self.level)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -102,6 +116,11 @@ impl TestBox {
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).expect("a log")
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("running").id()
     }
 
     /// Sends a signal (`TERM`, `KILL`) and waits for the end; gives the exit code.
@@ -171,17 +190,42 @@ impl TestBox {
     }
 
     /// A TLS connection with nothing said yet.
-    pub fn tls(&self) -> StreamOwned<ClientConnection, TcpStream> {
+    pub fn tls(&self) -> Tls {
+        self.tls_over(TcpStream::connect(self.address()).expect("connected"), &[]).expect("configured")
+    }
+
+    /// The same over a socket of the test's, offering these protocols; the handshake comes with the first byte.
+    pub fn tls_over(&self, tcp: TcpStream, alpn: &[&[u8]]) -> Option<Tls> {
         let mut roots = RootCertStore::empty();
         let pem = fs::read_to_string(self.path("ca.pem")).expect("readable");
         roots.add(coffre::identity::der_of_pem(&pem).expect("PEM").into()).expect("an authority");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from("localhost").expect("a name");
-        let tcp = TcpStream::connect(self.address()).expect("connected");
         tcp.set_read_timeout(Some(PATIENCE)).expect("set");
-        StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("configured"), tcp)
+        tcp.set_write_timeout(Some(PATIENCE)).expect("set");
+        let _ = tcp.set_nodelay(true);
+        Some(StreamOwned::new(ClientConnection::new(Arc::new(config), name).ok()?, tcp))
+    }
+
+    /// A socket from an address of this machine, `127.0.0.0/8`; `None` when the box does not take it.
+    pub fn from(&self, address: [u8; 4]) -> Option<TcpStream> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().ok()?;
+            socket.bind((address, 0).into()).ok()?;
+            let connected = socket.connect(self.address());
+            let stream =
+                tokio::time::timeout(Duration::from_secs(5), connected).await.ok()?.ok()?.into_std().ok()?;
+            stream.set_nonblocking(false).ok()?;
+            Some(stream)
+        })
     }
 }
 
