@@ -91,7 +91,9 @@ fn prepare_and_serve(plan: &Plan, state: &StateDir, lock: &StateLock, vault: &Va
         let pairings = Arc::new(Pairings::new(vault.name(), certificate, served));
         let street = Street::new(vault.clone(), status.vault_id, Arc::clone(&authority), pairings);
         let ended = serve(control, listeners, keeper, Arc::new(street)).await;
-        announcement.map(Announcement::end);
+        if let Some(announcement) = announcement {
+            announcement.end();
+        }
         ended
     });
     // Before the threads are waited for: a client that comes now should find nobody, not silence.

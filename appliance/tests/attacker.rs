@@ -440,7 +440,7 @@ fn a_stolen_secret_shrinks_nothing() {
     reads_back(&it, &ali, &of_ali);
     reads_back(&it, &eve, &of_eve);
     the_check_sees_a_real_loss(&it, &eve, &locks_too);
-    println!(
+    eprintln!(
         "{} sequences, {} requests, {} objects at the end, {} read back",
         seeds.len(),
         requests.into_inner(),

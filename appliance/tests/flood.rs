@@ -71,7 +71,7 @@ fn besiege(it: &TestBox, stop: &AtomicBool, opened: &AtomicU64, number: u8) {
         let Some(tcp) = it.from([127, 3, number, (n % 16) as u8 + 1]) else { continue };
         let _ = tcp.set_write_timeout(Some(Duration::from_secs(2)));
         let _ = tcp.set_read_timeout(Some(Duration::from_secs(2)));
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             let mut tls = it.tls_over(tcp, &[]).expect("configured");
             let _ = tls.sock.set_read_timeout(Some(Duration::from_secs(2)));
             let _ =
@@ -114,7 +114,7 @@ fn strangers_cost_what_is_stated_and_an_honest_client_goes_on() {
     });
     let grown = memory(&it, "VmHWM:").saturating_sub(memory_before);
     let most = most_sockets.into_inner() as usize;
-    println!(
+    eprintln!(
         "{} connections of strangers; honest: {rounds} rounds, longest {longest:?}; {} KiB more memory, {most} sockets",
         opened.into_inner(),
         grown >> 10
@@ -147,7 +147,7 @@ fn wrong_secrets_cost_a_hash() {
         }
     });
     let each = (processor(&it) - before) / count.load(Ordering::Relaxed) as u32;
-    println!(
+    eprintln!(
         "{} wrong secrets over 400 connections, {each:?} of processor time each, handshakes included",
         count.into_inner()
     );
@@ -186,7 +186,7 @@ fn a_client_gone_bad_costs_its_places_and_nobody_elses() {
     drop(slow);
     hostile_bodies(&it, &eve);
     let grown = memory(&it, "VmHWM:").saturating_sub(before);
-    println!("honest: {rounds} rounds, longest {longest:?}; {} KiB more memory", grown >> 10);
+    eprintln!("honest: {rounds} rounds, longest {longest:?}; {} KiB more memory", grown >> 10);
     let ceiling = MAX_STREAMS_PER_CLIENT * (UPLOAD_BYTES + VAULT_STREAM_BYTES) + 64 * CONNECTION_BYTES;
     assert!(grown <= ceiling, "{grown} bytes for one client, {ceiling} are stated");
     assert!(!it.log().contains("panicked"));

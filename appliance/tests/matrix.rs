@@ -207,7 +207,7 @@ fn every_role_verb_and_owner_at_both_doors() {
         }
     }
     not_yours_is_not_there(&answers, &ids);
-    println!("{asked} requests: {} roles, {} verbs, {} addresses", roles.len(), VERBS.len(), paths.len());
+    eprintln!("{asked} requests: {} roles, {} verbs, {} addresses", roles.len(), VERBS.len(), paths.len());
     assert!(asked > 1_500 && !it.log().contains("panicked"));
 }
 
@@ -265,5 +265,5 @@ fn not_yours_is_not_there(answers: &BTreeMap<(&str, String, String), Said>, ids:
             compared += 1;
         }
     }
-    println!("{compared} pairs of \"not yours\" and \"not there\" are the same answer");
+    eprintln!("{compared} pairs of \"not yours\" and \"not there\" are the same answer");
 }

@@ -117,7 +117,7 @@ fn what_is_not_http_1_1_is_refused_and_what_is_has_one_reading() {
     }
     let sizes = it.json(&["snapshots"])["snapshots"].as_array().expect("a list").clone();
     assert!(sizes.len() == 2 && sizes.iter().all(|kept| kept["size"] == 1), "{sizes:?}");
-    println!("{} requests", table.len());
+    eprintln!("{} requests", table.len());
     assert!(!it.log().contains("panicked"));
 }
 
@@ -145,7 +145,9 @@ fn each_write_has_its_line_and_no_secret_is_told() {
     let wrong = format!("/pc/work/data/{}", "ab".repeat(32));
     let digest = "Repr-Digest: sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:\r\n";
     let some = Some(&bytes[..]);
-    let table: [(&str, &str, &str, Option<&[u8]>, u16, &str); 17] = [
+    /// Verb, address, header, body, status, outcome.
+    type Row<'a> = (&'a str, &'a str, &'a str, Option<&'a [u8]>, u16, &'a str);
+    let table: [Row<'_>; 17] = [
         ("PUT", "/v1/datasets/a", "", some, 201, "kept"),
         ("PUT", "/v1/datasets/Bad", "", some, 400, "misuse"),
         ("PUT", "/v1/datasets/a", "Content-Encoding: gzip\r\n", some, 415, "misuse"),

@@ -58,7 +58,8 @@ pub fn rotate(state: &StateDir, name: ClientName) -> Outcome<Said> {
         name = made.name,
         secret = made.secret,
     );
-    let json = json!({ "name": made.name, "secret": made.secret, "quota_bytes": made.quota_bytes });
+    let json = json!({ "name": made.name, "secret": made.secret, "quota_bytes": made.quota_bytes,
+        "daily_bytes": made.daily_bytes });
     Ok(Said { human, json })
 }
 

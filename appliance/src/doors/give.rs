@@ -20,11 +20,7 @@ const COMPLETE: HeaderName = HeaderName::from_static("coffre-complete");
 const PASSED_OVER: HeaderName = HeaderName::from_static("coffre-passed-over");
 
 /// Answers a GET or a HEAD with what the reader reads. The place is held until the last byte is.
-pub async fn stored(
-    reader: SnapshotReader,
-    request: &Request<Incoming>,
-    place: Place,
-) -> Result<Answer> {
+pub async fn stored(reader: SnapshotReader, request: &Request<Incoming>, place: Place) -> Result<Answer> {
     let (info, passed_over) = (reader.info().clone(), reader.passed_over());
     let mut answer = content(reader, &info, request, place).await?;
     if let Some(complete) = info.checked.and_then(|checked| checked.complete()) {
