@@ -50,6 +50,9 @@ fn play(stage: &mut Stage, programs: &[Program], page: Page, stop: &Stop) -> Res
         ("the daemon killed in mid-backup and started again", bad_days::daemon_killed),
         ("answers to uploads lost on the way", lost::survives),
     ];
+    let since = Instant::now();
+    stage.drop_box().context("curl at the drop-box")?;
+    page.line(format_args!("curl at the drop-box: {}", show::time(since.elapsed())));
     let mut clients = Vec::new();
     for program in programs {
         let client = stage.client(program)?;

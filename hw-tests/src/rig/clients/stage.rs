@@ -3,10 +3,12 @@
 use super::files;
 use super::program::{Client, Program};
 use crate::rig::binaries::{self, Binaries};
+use crate::rig::client::Curl;
 use crate::rig::daemon::{Coffre, Daemon};
 use crate::rng::Rng;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 const DISKS: usize = 6;
 /// The box looks at its disks several times a second in a try-out; what was not written to all of them is caught up.
 const BACK_LIMIT: Duration = Duration::from_secs(90);
+/// What curl pushes into the drop-box.
+const DROPPED_BYTES: usize = 20 << 20;
 const POLL: Duration = Duration::from_millis(20);
 
 /// Fields are dropped in order: the daemon before its folder.
@@ -88,6 +92,25 @@ impl Stage {
         client.restore(id, &to)?;
         files::compare(folder, &to)?;
         Ok(std::fs::remove_dir_all(&to)?)
+    }
+
+    /// curl at the drop-box, beside the repositories: pushed, got back, compared.
+    pub fn drop_box(&mut self) -> Result<()> {
+        let folder = self.path("curl")?;
+        std::fs::create_dir(&folder)?;
+        let (secret, pem) = (self.coffre.client_add("curl")?, self.coffre.certificate()?);
+        let curl = Curl::new(&folder, &format!("https://{}", self.address), "curl", &secret, &pem)?;
+        let body = self.rng.bytes(DROPPED_BYTES);
+        let pushed = curl.push("dump", |out| out.write_all(&body))?;
+        pushed.receipt()?;
+        let got = curl.get("/v1/datasets/dump/snapshots/latest")?;
+        ensure!(
+            got.whole && got.hash == pushed.hash,
+            "other bytes came back from the drop-box: {}",
+            got.trouble
+        );
+        ensure!(self.repo("curl/dump")?.is_none(), "a data set is listed as a repository");
+        Ok(())
     }
 
     /// SIGKILL, and a new start at the same address.
