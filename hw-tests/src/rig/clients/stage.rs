@@ -8,7 +8,6 @@ use crate::rig::daemon::{Coffre, Daemon};
 use crate::rng::Rng;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
