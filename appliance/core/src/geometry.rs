@@ -31,13 +31,17 @@ pub enum BadGeometry {
         m: u8,
     },
     /// Does not use exactly the disks given.
-    #[error("{geometry} needs {} disks, but {disks} were given", geometry.width())]
+    #[error("{geometry} needs {}, but {disks} {} given", disks_of(geometry.width()), if *disks == 1 { "was" } else { "were" })]
     Disks {
         /// What was asked for.
         geometry: Geometry,
         /// How many disks there are.
         disks: usize,
     },
+}
+
+fn disks_of(count: usize) -> String {
+    if count == 1 { "1 disk".to_owned() } else { format!("{count} disks") }
 }
 
 impl Geometry {

@@ -7,7 +7,7 @@
 use crate::clock::SystemEntropy;
 use crate::disk::FsDisk;
 use crate::engine::{Engine, Mount};
-use crate::init::{at, check_apart, check_state, draw, undo_state};
+use crate::init::{at, check_apart, check_state, check_text, draw, undo_state, wrong_number};
 use crate::layout;
 use crate::limits::Limits;
 use crate::ports::Disk;
@@ -55,7 +55,7 @@ struct Given {
 /// was; a disk has its old key slots or the new ones, and the words open both.
 pub fn adopt(state: &Path, disks: &[PathBuf], words: &[String]) -> Result<AdoptOutcome> {
     if disks.is_empty() || disks.len() > MAX_DISKS {
-        return Err(Fault::misuse(format!("a vault has 1 to {MAX_DISKS} disks, not {}", disks.len())));
+        return Err(wrong_number(disks.len()));
     }
     let recovery = new_identity(*RecoveryWords::parse(words)?.entropy());
     let full = check_state(state)?;
@@ -89,6 +89,7 @@ fn read_disks(paths: &[PathBuf]) -> Result<Vec<Given>> {
         let full = path.canonicalize().map_err(|e| {
             crate::state::trouble("cannot use the disk", path, &e).next("mount the disk first")
         })?;
+        check_text(&full)?;
         let disk = FsDisk::attach(&full).map_err(|e| at(path, &e))?;
         let label = crate::survey::read_label(&disk).map_err(|e| not_ours(path, &e))?;
         let survey = survey_sharing(&disk, label.vault, &images).map_err(|e| not_ours(path, &e))?;
@@ -197,7 +198,7 @@ fn box_file(given: &[Given], label: &Label, roster: &Roster, born: &Born) -> (Bo
     for (n, id) in roster.disks.iter().enumerate() {
         let path = given.iter().find(|g| g.survey.label.disk == *id).map(|g| g.path.clone());
         if path.is_none() {
-            warnings.push(format!("disk {n} of this vault ({id}) was not given and will not be found"));
+            warnings.push(format!("disk {n} of this vault ({id}) was not given: when it is there, say where with `coffre disk find PATH`"));
         }
         kept.disks.push(BoxDisk { id: *id, path: path.unwrap_or_default() });
     }

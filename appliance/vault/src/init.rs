@@ -7,7 +7,8 @@
 
 use crate::api::{IdentityKeys, InitOutcome, InitPlan, MakeAuthority};
 use crate::clock::{SystemClock, SystemEntropy};
-use crate::disk::{FsDisk, is_empty_dir, same_file_system};
+use crate::disk::{FsDisk, is_empty_dir, is_mount_point, same_file_system};
+use crate::limits::Limits;
 use crate::ports::{Clock, Disk, DiskError, Entropy};
 use crate::shell::{House, Opening};
 use crate::state::{BoxDisk, BoxFile, IDENTITY_FILE, KEYS_FILE, StateFolder};
@@ -48,8 +49,7 @@ pub(crate) fn init(plan: &InitPlan, make_authority: MakeAuthority<'_>) -> Result
 
 fn check(plan: &InitPlan) -> Result<Checked> {
     let count = plan.disks.len();
-    let chosen = Geometry::for_disks(count)
-        .ok_or_else(|| Fault::misuse(format!("a vault has 1 to {MAX_DISKS} disks, not {count}")))?;
+    let chosen = Geometry::for_disks(count).ok_or_else(|| wrong_number(count))?;
     let geometry = plan.geometry.unwrap_or(chosen);
     if geometry.width() != count {
         return Err(Fault::misuse(BadGeometry::Disks { geometry, disks: count }.to_string())
@@ -63,6 +63,7 @@ fn check(plan: &InitPlan) -> Result<Checked> {
     }
     check_apart(&state, &disks)?;
     let mut warnings = Vec::new();
+    check_rooms(&disks, plan.try_out, &mut warnings)?;
     if !plan.try_out {
         check_file_systems(&state, &disks, &mut warnings)?;
     }
@@ -81,6 +82,13 @@ fn check(plan: &InitPlan) -> Result<Checked> {
     Ok(Checked { state, disks, geometry, name, try_out: plan.try_out, warnings })
 }
 
+/// Not the number of disks that a vault can have.
+pub(crate) fn wrong_number(count: usize) -> Fault {
+    let next =
+        if count == 0 { "name at least one" } else { "leave some out; larger ones give the same room" };
+    Fault::misuse(format!("a vault has 1 to {MAX_DISKS} disks, not {count}")).next(next)
+}
+
 fn check_name(name: &str) -> Result<String> {
     let name = name.trim();
     let fits =
@@ -95,6 +103,7 @@ fn check_name(name: &str) -> Result<String> {
 /// The state folder's full path; it is missing or empty.
 pub(crate) fn check_state(path: &Path) -> Result<PathBuf> {
     let full = canonical(path)?;
+    check_text(&full)?;
     if full.exists() {
         if !full.is_dir() {
             return Err(Fault::misuse(format!("{} is not a folder", full.display()))
@@ -124,9 +133,7 @@ pub(crate) fn check_disk(path: &Path) -> Result<PathBuf> {
                 .next("mount the disk, or make the folder"));
         }
     };
-    if full.to_str().is_none() {
-        return Err(Fault::misuse(format!("{shown} is not UTF-8")).next("rename the folder"));
-    }
+    check_text(&full)?;
     let label = FsDisk::attach(&full).map_err(crate::survey::NotOurs::from).and_then(|d| read_label(&d));
     if let Ok(label) = label {
         return Err(Fault::refused(format!("{shown} already belongs to vault {}", label.vault))
@@ -137,6 +144,14 @@ pub(crate) fn check_disk(path: &Path) -> Result<PathBuf> {
             .next("empty it yourself if nothing on it is needed, or choose another"));
     }
     Ok(full)
+}
+
+/// Paths stand in `box.json`, which is text.
+pub(crate) fn check_text(path: &Path) -> Result<()> {
+    match path.to_str() {
+        Some(_) => Ok(()),
+        None => Err(Fault::misuse(format!("{} is not UTF-8", path.display())).next("rename the folder")),
+    }
 }
 
 /// No two of these folders are the same or one inside the other.
@@ -171,6 +186,15 @@ fn check_file_systems(state: &Path, disks: &[PathBuf], warnings: &mut Vec<String
     // The state folder may be missing yet: what is above it is on the same file system.
     let home = state.ancestors().find(|p| p.exists()).unwrap_or(state);
     for (n, disk) in disks.iter().enumerate() {
+        if disks.len() > 1 {
+            check_mounted(home, disk)?;
+        } else if on_system_medium(home, disk)? {
+            warnings.push(format!(
+                "{} is a folder on the medium of the system: if a disk should be mounted there, take this vault away, mount the disk and begin again",
+                disk.display()
+            ));
+            continue;
+        }
         for other in &disks[..n] {
             if same(disk, other)? {
                 let pair = format!("{} and {}", other.display(), disk.display());
@@ -184,6 +208,59 @@ fn check_file_systems(state: &Path, disks: &[PathBuf], warnings: &mut Vec<String
                 disk.display()
             ));
         }
+    }
+    Ok(())
+}
+
+/// `Refused` when a disk is a mere folder on the medium of the system: what is left when a mount was forgotten. That medium is
+/// the one of `/`, and that of the state folder or of what is there of its path.
+pub(crate) fn check_mounted(state: &Path, disk: &Path) -> Result<()> {
+    if on_system_medium(state, disk)? {
+        let shown = disk.display();
+        return Err(Fault::refused(format!(
+            "no disk is mounted at {shown}: it is a folder on the medium of the system"
+        ))
+        .next(
+            "mount the disk there first; a part of the system's disk can serve as a partition of its own",
+        ));
+    }
+    Ok(())
+}
+
+fn on_system_medium(state: &Path, disk: &Path) -> Result<bool> {
+    let home = state.ancestors().find(|p| p.exists()).unwrap_or(state);
+    let whole = |e: DiskError| at(disk, &e);
+    if is_mount_point(disk).map_err(whole)? {
+        return Ok(false);
+    }
+    let shares = |with: &Path| same_file_system(disk, with).map_err(whole);
+    Ok(shares(Path::new("/"))? || shares(home)?)
+}
+
+/// Each disk has room for what the vault keeps for itself: without it the light would be red from the first day.
+fn check_rooms(disks: &[PathBuf], try_out: bool, warnings: &mut Vec<String>) -> Result<()> {
+    let limits = Limits::of(try_out);
+    for disk in disks {
+        let whole = |e: DiskError| at(disk, &e);
+        let free = FsDisk::attach(disk).and_then(|d| d.space()).map_err(whole)?.free;
+        let mut sharing = 0;
+        for other in disks {
+            sharing += u64::from(same_file_system(disk, other).map_err(whole)?);
+        }
+        let needed = limits.reserve + sharing * (limits.own_room() - limits.reserve);
+        if free >= needed {
+            continue;
+        }
+        let what = format!(
+            "{} has {} MiB free, and a vault keeps {} MiB there for itself before it takes a backup",
+            disk.display(),
+            free >> 20,
+            needed >> 20
+        );
+        if !try_out {
+            return Err(Fault::full(what).next("use a larger disk, or make room on it"));
+        }
+        warnings.push(format!("{what}. Backups will be refused"));
     }
     Ok(())
 }

@@ -74,6 +74,17 @@ impl Limits {
         default_ceilings: true,
     };
 
+    /// How a try-out runs: it shares its file system with other things, perhaps eight folders of it, and people watch what
+    /// is forgotten.
+    pub const TRY_OUT: Self = Self {
+        reserve: 32 << 20,
+        ballast_len: 8 << 20,
+        grace_ms: 10_000,
+        forget_every_ms: 10_000,
+        default_ceilings: false,
+        ..Self::STANDARD
+    };
+
     /// How the simulator runs: the same shapes in a few kilobytes.
     pub const TINY: Self = Self {
         segment_len: 64 << 10,
@@ -100,6 +111,16 @@ impl Limits {
 }
 
 impl Limits {
+    /// How a vault runs.
+    pub const fn of(try_out: bool) -> Self {
+        if try_out { Self::TRY_OUT } else { Self::STANDARD }
+    }
+
+    /// Bytes of a disk that the vault keeps for itself before it takes a backup.
+    pub const fn own_room(&self) -> u64 {
+        self.reserve + self.ballast_len + self.segment_len as u64
+    }
+
     /// Bytes that a pack's body needs at most, in nearly all cases: its target, the chunk that goes over it, the table of
     /// contents and what makes it divisible.
     pub fn pack_room(&self) -> usize {

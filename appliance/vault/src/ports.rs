@@ -184,6 +184,11 @@ pub trait Index: Send + Sync + fmt::Debug {
         dataset: &coffre_core::names::DatasetRef,
     ) -> Result<Vec<coffre_core::ids::ObjectId>, IndexError>;
 
+    /// Whether its files are still where they were opened; those of one that has none always are.
+    fn in_place(&self) -> bool {
+        true
+    }
+
     /// Empties it, whatever state it is in.
     fn burn(&self) -> Result<(), IndexError>;
 }

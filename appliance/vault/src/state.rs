@@ -18,10 +18,12 @@ use coffre_core::roster::{FIRST_VERSION, Roster};
 use coffre_core::slots::SlotIdentity;
 use coffre_core::witness::{WITNESS_LEN, Witness};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// What the box knows of its vault.
 pub const BOX_FILE: &str = "box.json";
@@ -83,6 +85,8 @@ pub struct BoxFile {
 #[derive(Clone, Debug)]
 pub struct StateFolder {
     path: PathBuf,
+    /// Small files whose last writing failed, and why.
+    unwritten: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl BoxFile {
@@ -175,7 +179,7 @@ impl BoxFile {
 impl StateFolder {
     /// The state folder at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), unwritten: Arc::default() }
     }
 
     /// The folder.
@@ -201,6 +205,25 @@ impl StateFolder {
         Ok(missing)
     }
 
+    /// Takes from others what they may do with the folder (0700) and the small files in it (0600): a copy put back by hand is
+    /// often open to all. What cannot be changed is told in the log.
+    pub fn tighten(&self) {
+        let small = [BOX_FILE, IDENTITY_FILE, KEYS_FILE, crate::layout::WITNESS, SCRUB_FILE];
+        let files = small.iter().map(|name| (self.file(name), 0o600));
+        for (path, mode) in std::iter::once((self.path.clone(), 0o700)).chain(files) {
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            let open = meta.permissions().mode() & 0o7777;
+            if meta.is_symlink() || open & 0o077 == 0 {
+                continue;
+            }
+            let shown = path.display();
+            match fs::set_permissions(&path, fs::Permissions::from_mode(mode)) {
+                Ok(()) => tracing::warn!("{shown} was open to others ({open:04o}): {mode:04o} now"),
+                Err(e) => tracing::error!("{shown} is open to others ({open:04o}), and it stays so: {e}"),
+            }
+        }
+    }
+
     /// Writes a small file.
     ///
     /// # Durability
@@ -215,7 +238,19 @@ impl StateFolder {
             fs::rename(&fresh, &target)?;
             File::open(&self.path)?.sync_all()
         };
-        write().map_err(|e| trouble("cannot write", &target, &e))
+        let written = write();
+        let mut unwritten = crate::core::lock(&self.unwritten);
+        match &written {
+            Ok(()) => unwritten.remove(name),
+            Err(e) => unwritten.insert(name.to_owned(), e.to_string()),
+        };
+        written.map_err(|e| trouble("cannot write", &target, &e))
+    }
+
+    /// Small files whose last writing failed, and why.
+    pub fn unwritten(&self) -> Vec<(String, String)> {
+        let unwritten = crate::core::lock(&self.unwritten);
+        unwritten.iter().map(|(name, why)| (name.clone(), why.clone())).collect()
     }
 
     /// Writes `box.json`. Durability as in [`write`](Self::write).
@@ -307,7 +342,6 @@ pub(crate) fn trouble(what: &str, path: &Path, e: &io::Error) -> Fault {
 mod tests {
     use super::*;
     use coffre_core::fault::Class;
-    use std::os::unix::fs::PermissionsExt;
 
     fn sample() -> BoxFile {
         let geometry = Geometry::for_disks(2).expect("two");

@@ -4,6 +4,8 @@ mod common;
 
 use coffre_core::fault::{Class, Fault};
 use coffre_core::wire::Light;
+use coffre_vault::disk::FsDisk;
+use coffre_vault::ports::Disk;
 use coffre_vault::{InitPlan, Vault, adopt, init};
 use common::{Scratch, authority, files, get, green, noise, put, until};
 use std::fs;
@@ -181,4 +183,91 @@ fn adopting_without_one_disk_goes_by_the_plain_rules() {
     put(&vault, "pc/a", b"degraded");
     it.pull(1);
     until(&vault, "one too many", |s| !s.writable);
+}
+
+/// Another file system than the one of the scratch folders, where every user may write.
+fn elsewhere() -> Option<tempfile::TempDir> {
+    use std::os::unix::fs::MetadataExt;
+    let dev = |path: &std::path::Path| fs::metadata(path).map(|m| m.dev()).ok();
+    let other = tempfile::tempdir_in("/dev/shm").ok()?;
+    let apart = [std::env::temp_dir().as_path(), std::path::Path::new("/")]
+        .iter()
+        .all(|p| dev(p) != dev(other.path()));
+    let space = FsDisk::attach(other.path()).and_then(|d| d.space()).ok()?;
+    (apart && space.free > 512 << 20).then_some(other)
+}
+
+#[test]
+fn a_folder_where_a_disk_should_be_mounted_is_refused() {
+    let Some(other) = elsewhere() else { return };
+    let it = Scratch::empty(1);
+    let disk = other.path().join("disk");
+    fs::create_dir(&disk).expect("scratch");
+    let fault = refused(&it, |p| {
+        p.disks.push(disk.clone());
+        p.try_out = false;
+    });
+    assert!(fault.class == Class::Refused && fault.what.contains("no disk is mounted at"), "{fault}");
+    assert!(fault.what.contains("disk0") && fault.next.is_some(), "{fault}");
+    assert!(!it.state().exists() && files(&it.disk(0)) + files(&disk) == 0, "nothing was made");
+    // The only disk may be there: whoever has one board and no more. That is said.
+    let plan = InitPlan { try_out: false, ..it.plan() };
+    let made = init(&plan, &authority).expect("made");
+    assert!(made.warnings.iter().any(|w| w.contains("medium of the system")), "{:?}", made.warnings);
+    let vault = it.open();
+    let folder = it.path("folder");
+    fs::create_dir(&folder).expect("scratch");
+    let fault = vault.disk_add(&folder).expect_err("forgotten");
+    assert!(fault.class == Class::Refused && fault.what.contains("no disk is mounted at"), "{fault}");
+    let added = vault.disk_add(&disk).expect("a file system of its own");
+    assert_eq!(added.number, 1);
+}
+
+#[test]
+fn a_state_folder_whose_name_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let it = Scratch::empty(1);
+    let state = it.path("").join(std::ffi::OsString::from_vec(b"st\xff".to_vec()));
+    let fault = refused(&it, |p| p.state = state.clone());
+    assert!(fault.class == Class::Misuse && fault.what.contains("UTF-8") && !state.exists(), "{fault}");
+}
+
+#[test]
+fn a_state_folder_that_is_open_to_others_is_closed_to_them() {
+    let (it, _) = Scratch::made(1);
+    let set = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours")
+    };
+    set(&it.state(), 0o755);
+    set(&it.state().join("box.identity"), 0o644);
+    let vault = it.open();
+    let mode = |path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!((mode(it.state()), mode(it.state().join("box.identity"))), (0o700, 0o600));
+    drop(vault);
+}
+
+#[test]
+fn disks_with_less_room_than_the_vault_needs_itself_are_told_beforehand() {
+    // As root only: a small file system of its own.
+    let it = Scratch::empty(1);
+    let mount = |size: &str| {
+        let mut mount = std::process::Command::new("mount");
+        let options = format!("size={size}");
+        mount
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(it.disk(0))
+            .stderr(std::process::Stdio::null());
+        mount.status().is_ok_and(|s| s.success())
+    };
+    let unmount = || std::process::Command::new("umount").arg(it.disk(0)).status();
+    if !mount("120m") {
+        return;
+    }
+    let fault = refused(&it, |p| p.try_out = false);
+    assert!(fault.class == Class::Full && fault.what.contains("120 MiB free"), "{fault}");
+    assert!(fault.what.contains("324 MiB") && files(&it.disk(0)) == 0 && !it.state().exists(), "{fault}");
+    assert!(unmount().is_ok_and(|s| s.success()) && mount("40m"));
+    let made = init(&it.plan(), &authority).expect("a try-out is made all the same");
+    assert!(made.warnings.iter().any(|w| w.contains("Backups will be refused")), "{:?}", made.warnings);
+    assert!(unmount().is_ok_and(|s| s.success()));
 }

@@ -152,14 +152,19 @@ pub enum Stalled {
 impl std::fmt::Display for Stalled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::TooManyAbsent { absent: 1 } => {
+                f.write_str("1 disk is missing, and this vault can miss none: put it back")
+            }
             Self::TooManyAbsent { absent } => {
                 write!(f, "{absent} disks are missing, more than this vault can miss: put them back")
             }
+            Self::TooFewVisible { visible: 0 } => f.write_str("no disk is visible: put them back"),
             Self::TooFewVisible { visible } => {
-                write!(f, "only {visible} disk(s) visible, too few to be sure that nothing is lost: put the others back")
+                let disks = if *visible == 1 { "disk is" } else { "disks are" };
+                write!(f, "only {visible} {disks} visible, too few to be sure that nothing is lost: put the others back")
             }
             Self::BehindWitness => f.write_str(
-                "the disks show an older state than the box remembers: possibly stale, put the other disks back",
+                "the disks show an older state than the box remembers: possibly stale, put back those that were used last",
             ),
             Self::AcknowledgedMissing => {
                 f.write_str("journal records that were acknowledged are missing from every visible disk")

@@ -232,7 +232,8 @@ impl Engine {
     pub fn writable(&self) -> Result<()> {
         match self.coord.writable() {
             Ok(()) | Err(None) => Ok(()),
-            Err(Some(reason)) => Err(Fault::refused(format!("the vault is read-only: {reason}"))),
+            Err(Some(reason)) => Err(Fault::refused(format!("the vault is read-only: {reason}"))
+                .next("try again when the light of the box, in `coffre status`, is not red any more")),
         }
     }
 

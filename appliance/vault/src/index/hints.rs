@@ -7,6 +7,7 @@
 use crate::ports::{ChunkHint, IndexError};
 use coffre_core::ids::{ChunkId, ObjectId, PackId};
 use coffre_core::names::DatasetRef;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -25,6 +26,8 @@ const OPEN_PAUSE: Duration = Duration::from_millis(25);
 #[derive(Debug)]
 pub(super) struct Hints {
     dir: PathBuf,
+    /// Device and inode of sled's own file.
+    file: Option<(u64, u64)>,
     db: sled::Db,
     /// chunk id → pack id, position (u32, little-endian).
     chunks: sled::Tree,
@@ -56,8 +59,14 @@ impl Hints {
             let tree = |name| db.open_tree(name);
             let (chunks, packs) = (tree("chunks")?, tree("packs")?);
             let (forgotten, objects) = (tree("forgotten")?, tree("objects")?);
-            Ok(Self { dir, db, chunks, packs, forgotten, objects })
+            let file = identity(&dir);
+            Ok(Self { dir, file, db, chunks, packs, forgotten, objects })
         })
+    }
+
+    /// Whether the file that is written to is still the one of that name.
+    pub(super) fn in_place(&self) -> bool {
+        self.file.is_some() && identity(&self.dir) == self.file
     }
 
     pub(super) fn chunk(&self, id: &ChunkId) -> Result<Option<ChunkHint>, IndexError> {
@@ -187,6 +196,12 @@ fn hint(value: &[u8]) -> Result<ChunkHint, IndexError> {
     let pack = PackId::from_slice(&value).ok_or_else(strange)?;
     let position = u32::from_le_bytes([value[16], value[17], value[18], value[19]]);
     Ok(ChunkHint { pack, position })
+}
+
+/// What sled keeps its log in, by device and inode.
+fn identity(dir: &Path) -> Option<(u64, u64)> {
+    let meta = std::fs::metadata(dir.join("db")).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 fn exactly<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {

@@ -235,7 +235,21 @@ impl Index for StoredIndex {
         hints.objects(dataset)
     }
 
+    fn in_place(&self) -> bool {
+        let parts = self.read();
+        // Without a database every call fails anyway.
+        parts.hints.as_ref().is_none_or(|hints| hints.in_place())
+            && parts.segments.iter().all(|segment| segment.path().exists())
+    }
+
     fn burn(&self) -> Result<(), IndexError> {
+        // Never the folders above it: a state folder that was moved away is not to be begun anew.
+        match std::fs::create_dir(&self.dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(trouble("make", &self.dir, &e));
+            }
+            _ => {}
+        }
         let mut young = self.learning();
         let mut parts = self.write();
         let old = std::mem::take(&mut *parts);

@@ -6,7 +6,7 @@
 use super::answers::Answers;
 use super::disk::DiskLanes;
 use super::queue::Queue;
-use crate::core::{Core, Hands, Visit};
+use crate::core::{Core, Hands, Visit, lock};
 use crate::disk::FsDisk;
 use crate::engine::{Acked, Effect, EncodeOrder, Event, JobId, Ticket};
 use crate::lane::{self, Job};
@@ -18,8 +18,8 @@ use coffre_core::ids::{ChunkId, DiskNo, ObjectId, PackId};
 use coffre_core::names::DatasetRef;
 use coffre_core::witness::Witness;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(crate) struct Crew {
     encode: Queue<Box<EncodeOrder>>,
     index: Queue<Lesson>,
     answers: Answers,
+    /// Why the witness could not be written; from then on this mount has none.
+    witness_lost: Mutex<Option<String>>,
     hang_ms: u64,
     stopping: AtomicBool,
 }
@@ -67,6 +69,7 @@ impl Crew {
             encode: Queue::default(),
             index: Queue::default(),
             answers: Answers::default(),
+            witness_lost: Mutex::default(),
             hang_ms,
             stopping: AtomicBool::new(false),
         })
@@ -96,6 +99,11 @@ impl Crew {
         let state: PathBuf = state.to_owned();
         spawn("witness".into(), Box::new(move |crew, core| crew.serve_witness(core, &state)))?;
         Ok(threads)
+    }
+
+    /// Why the witness could not be written, if so.
+    pub fn witness_lost(&self) -> Option<String> {
+        lock(&self.witness_lost).clone()
     }
 
     /// Lessons that the index has not taken in yet.
@@ -132,6 +140,7 @@ impl Crew {
             let saved = save_witness(&mut disk, state, &w);
             if let Err(e) = &saved {
                 tracing::error!("the witness in {} cannot be written: {e}", state.display());
+                *lock(&self.witness_lost) = Some(e.to_string());
                 disk = None;
             }
             core.event(Event::WitnessSaved(w, saved.is_ok()));
@@ -221,6 +230,9 @@ fn save_witness(disk: &mut Option<FsDisk>, state: &Path, w: &Witness) -> DiskRes
         }
         other => other?,
     }
-    disk.write_at(layout::WITNESS, w.slot_offset(), &w.encode())?;
-    disk.sync(layout::WITNESS)
+    let written = disk.write_at(layout::WITNESS, w.slot_offset(), &w.encode());
+    let synced = written.and_then(|()| disk.sync(layout::WITNESS));
+    // Opened by its name each time: a file that was taken away would be written to for ever, and seen by nobody.
+    disk.close(layout::WITNESS);
+    synced
 }

@@ -69,7 +69,7 @@ impl House {
         let core = self.open_for_work()?;
         let known = core.with(|e| e.catalog().client(name).cloned());
         match known.filter(|client| client.secret_hash.is_some()) {
-            None => Err(Fault::absent(format!("there is no client {name}"))),
+            None => Err(Fault::absent(format!("there is no client {name}")).next("see `coffre client list`")),
             Some(client) => {
                 let fact = ClientFact { secret_hash: None, ..client };
                 core.wait(core.submit(vec![Fact::Client(fact)], Vec::new())).map(|_| ())

@@ -13,7 +13,7 @@ use super::house::{House, Mounted};
 use crate::clock::SystemEntropy;
 use crate::core::lock;
 use crate::disk::{FsDisk, same_file_system};
-use crate::init::{at, check_apart, check_disk, draw, undo_disk, write_disk};
+use crate::init::{at, check_apart, check_disk, check_mounted, draw, undo_disk, write_disk};
 use crate::ports::Disk;
 use crate::state::KEYS_FILE;
 use crate::survey::read_label;
@@ -133,6 +133,9 @@ impl House {
             lock(&self.places).iter().filter(|p| !p.as_os_str().is_empty()).cloned().collect();
         let all: Vec<PathBuf> = disks.iter().filter(|p| **p != full).cloned().chain([full.clone()]).collect();
         check_apart(self.state.path(), &all)?;
+        if !of.try_out {
+            check_mounted(self.state.path(), &full)?;
+        }
         let here = disks.iter().filter(|p| p.exists() && **p != full);
         for other in here.filter(|_| !of.try_out) {
             if same_file_system(&full, other).map_err(|e| at(&full, &e))? {

@@ -3,6 +3,7 @@
 use super::crew::{Crew, CrewHands};
 use super::health::Healths;
 use super::lookout::{Lookout, Sight};
+use super::medium::Medium;
 use super::quota::Takings;
 use super::shared_index::SharedIndex;
 use super::space::Rooms;
@@ -34,12 +35,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-/// A try-out shares its file system with other things and is small: its reserve is, too.
-const TRY_OUT_RESERVE: u64 = 32 << 20;
-/// Folders of one file system, perhaps eight of them.
-const TRY_OUT_BALLAST: u64 = 8 << 20;
-/// In a try-out people watch what is forgotten.
-const TRY_OUT_GRACE_MS: u64 = 10_000;
 /// How long opening waits for the epoch to begin.
 const BEGIN_CEILING_MS: u64 = 30_000;
 /// How long opening then waits for disks that lag behind.
@@ -83,6 +78,7 @@ pub(crate) struct House {
     /// What the box knows of its vault, as `box.json` has it.
     pub(super) known: Mutex<Arc<BoxFile>>,
     pub(super) lookout: Mutex<Arc<Lookout>>,
+    pub(super) medium: Mutex<Medium>,
     /// Where each disk was found last.
     pub(super) places: Mutex<Vec<PathBuf>>,
     pub(super) ticker_bell: Bell,
@@ -127,24 +123,14 @@ impl House {
     /// Opens the vault of a state folder and starts its threads. See [`Vault::open`](crate::Vault::open).
     pub fn open(state: StateFolder, opening: Opening) -> Result<Arc<Self>> {
         let mut of = state.read_box()?;
+        state.tighten();
         if !of.born && opening == Opening::Again {
             return Err(Fault::refused(format!("the making of the vault in {} was cut off", state.path().display()))
                 .next("nothing was stored in it yet: empty the state folder and the disks, and run `coffre init` again"));
         }
         let Seen { lookout, sights, standing } = see(&state, &mut of)?;
         let keys = open_keys(&state, &of, &sights)?;
-        let limits = if of.try_out {
-            Limits {
-                reserve: TRY_OUT_RESERVE,
-                ballast_len: TRY_OUT_BALLAST,
-                grace_ms: TRY_OUT_GRACE_MS,
-                forget_every_ms: TRY_OUT_GRACE_MS,
-                default_ceilings: false,
-                ..Limits::STANDARD
-            }
-        } else {
-            Limits::STANDARD
-        };
+        let limits = Limits::of(of.try_out);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let index = open_index(&state);
@@ -163,6 +149,7 @@ impl House {
         let disks = of.disks.len();
         let house = Arc::new(Self {
             rooms: Rooms::new(MAX_DISKS, limits.reserve),
+            medium: Mutex::new(Medium::of(state.path())),
             state,
             known: Mutex::new(Arc::new(of)),
             keys,

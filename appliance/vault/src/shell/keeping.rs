@@ -34,7 +34,8 @@ impl House {
                 .next(format!("choose at least {}", LockClass::SHORTEST)));
         }
         if core.with(|e| e.catalog().client(&dataset.client).is_none()) {
-            return Err(Fault::absent(format!("there is no client {}", dataset.client)));
+            return Err(Fault::absent(format!("there is no client {}", dataset.client))
+                .next("see `coffre client list`"));
         }
         let _one_at_a_time = lock(&self.admin);
         core.set_policy(dataset, class, keep, kind)?;
@@ -84,10 +85,19 @@ impl House {
         clock_info(&self.core(), 0)
     }
 
-    /// The owner says what time it is.
+    /// The owner says what time it is. While nothing is in doubt nothing changes: a clock that lags a little is no reason for
+    /// three days in which nothing expires.
     pub fn clock_attest(&self, at_ms: u64) -> Result<ClockInfo> {
         let core = self.open_for_work()?;
-        let leapt_ms = core.hear_time(&[TimeEvidence::Owner { at_ms }])?;
+        let evidence = [TimeEvidence::Owner { at_ms }];
+        let mut clock = core.retention();
+        let sure = clock.doubt().is_none();
+        // On a copy: a time that cannot be is refused all the same.
+        clock.hear(&evidence)?;
+        if sure {
+            return Ok(clock_info(&core, 0));
+        }
+        let leapt_ms = core.hear_time(&evidence)?;
         tracing::info!(target: "audit", at_ms, leapt_ms, "the owner attested the time");
         Ok(clock_info(&core, leapt_ms))
     }

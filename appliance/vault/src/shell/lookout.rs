@@ -157,9 +157,10 @@ impl Lookout {
 
     fn why_not(&self, disk: DiskNo, at_its_place: &Option<Shown>) -> (SlotState, String) {
         match at_its_place {
-            None if self.paths[disk.ix()].as_os_str().is_empty() => {
-                (SlotState::Absent, "where it is is not known".into())
-            }
+            None if self.paths[disk.ix()].as_os_str().is_empty() => (
+                SlotState::Absent,
+                "the box does not know where; tell it with `coffre disk find PATH`".into(),
+            ),
             None => (SlotState::Absent, "another disk of this vault is in its place".into()),
             Some(Shown::Wanted(no, _)) => (SlotState::Absent, format!("disk {no} is in its place")),
             Some(Shown::InUse(no)) => {

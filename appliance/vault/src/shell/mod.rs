@@ -13,6 +13,7 @@ mod house;
 mod keeper;
 mod keeping;
 mod lookout;
+mod medium;
 mod prober;
 mod queue;
 mod quota;

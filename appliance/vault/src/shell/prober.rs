@@ -59,6 +59,7 @@ pub(super) fn probe(house: &House) {
             }
         }
         measure(house, &house.mounted());
+        house.tend_state();
         house.keep_slots_alike(&house.mounted());
         house.healths.tend(house.clock.mono_ms(), attached(&house.mounted()), &lock(&house.places).clone());
     }

@@ -30,6 +30,9 @@ impl Index for SharedIndex {
     fn objects(&self, dataset: &DatasetRef) -> IndexResult<Vec<ObjectId>> {
         self.0.objects(dataset)
     }
+    fn in_place(&self) -> bool {
+        self.0.in_place()
+    }
     fn burn(&self) -> IndexResult<()> {
         self.0.burn()
     }

@@ -33,6 +33,7 @@ impl House {
         } else if totals.full {
             verdict.say(Light::Red, "backups are refused: the disks are full".into());
         }
+        self.state_reasons().into_iter().for_each(|(light, why)| verdict.say(light, why));
         verdict.disks(&disks);
         core.keeping_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         core.incomplete_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
@@ -177,7 +178,8 @@ impl Verdict {
                 DiskState::Retired => "leaves the vault",
             };
             let why = disk.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            self.say(Light::Amber, format!("disk {} ({}) {what}{why}", disk.number, disk.path));
+            let at = if disk.path.is_empty() { String::new() } else { format!(" ({})", disk.path) };
+            self.say(Light::Amber, format!("disk {}{at} {what}{why}", disk.number));
         }
     }
 
