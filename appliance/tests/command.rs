@@ -412,6 +412,12 @@ fn keeping_is_said_planned_and_shown() {
     let clock = it.json(&["clock", "show"]);
     assert!(clock["doubt"].is_null() && clock["retention_at"].is_string(), "{clock}");
     assert_eq!(code(&it.coffre(&["clock", "attest", "2001-01-01T00:00Z"])), Some(5));
+    // Nothing is in doubt: the time is taken note of, and nothing is held up for three days.
+    let now = clock["wall_at"].as_str().expect("a time");
+    let attested = it.json(&["clock", "attest", now]);
+    assert!(attested["doubt"].is_null() && attested["leapt_seconds"] == 0, "{attested}");
+    let people = it.coffre(&["clock", "attest", now]);
+    assert!(String::from_utf8_lossy(&people.stdout).starts_with("Nothing was in doubt"), "{people:?}");
     let people = it.coffre(&["forget"]);
     let text = String::from_utf8_lossy(&people.stdout).into_owned();
     assert!(text.contains("condemned") && text.contains("number 1 of the last ones"), "{text}");

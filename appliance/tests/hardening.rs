@@ -79,3 +79,17 @@ fn nonsense_on_the_control_socket_is_answered_or_cut() {
     assert_eq!(two.lines().count(), 2);
     assert!(!it.log().contains("panicked"));
 }
+
+#[test]
+fn plain_http_is_told_to_write_https() {
+    let it = TestBox::new(1);
+    let mut plain = TcpStream::connect(it.address()).expect("connected");
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: box\r\n\r\n").expect("taken");
+    let mut said = String::new();
+    plain.read_to_string(&mut said).expect("an end, not a reset");
+    assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("https://"), "{said}");
+    let (head, body) = said.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{said}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(body).expect("JSON")["error"]["class"], "misuse");
+    assert_eq!(it.get("", "/").status, 200, "and TLS goes on as ever");
+}

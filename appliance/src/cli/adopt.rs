@@ -18,8 +18,9 @@ pub struct Options {
 
 /// Reads 24 words from standard input and makes the state folder. Exit code 5 when they do not open these disks.
 pub fn run(state: &StateDir, options: Options) -> Outcome<Said> {
-    let folder = init::full(state.path())?;
-    let disks: Vec<PathBuf> = options.disk.iter().map(|disk| init::full(disk)).collect::<Result<_>>()?;
+    let folder = PathBuf::from(init::text(state.path())?);
+    let disks: Vec<PathBuf> =
+        options.disk.iter().map(|disk| init::text(disk).map(PathBuf::from)).collect::<Result<_>>()?;
     let words = words::read_words()?;
     // Looked at first, so that wrong words and a wrong use stay two things.
     RecoveryWords::parse(&words).map_err(words::refused)?;
@@ -36,8 +37,8 @@ pub fn run(state: &StateDir, options: Options) -> Outcome<Said> {
         "vault_id": adopted.vault_id,
         "name": adopted.name,
         "geometry": adopted.geometry,
-        "state": folder,
-        "disks": disks,
+        "state": folder.to_string_lossy(),
+        "disks": disks.iter().map(|disk| disk.to_string_lossy()).collect::<Vec<_>>(),
         "warnings": adopted.warnings,
     });
     Ok(Said { human, json })

@@ -1,6 +1,7 @@
 //! `coffre client add | set | rotate | list | remove`.
 
-use super::{Outcome, Said, knock, show};
+use super::out::Out;
+use super::{Outcome, Said, amount, knock, show};
 use crate::clock;
 use crate::state::StateDir;
 use crate::views::ClientView;
@@ -15,18 +16,27 @@ pub fn add(
     name: ClientName,
     quota_bytes: Option<u64>,
     daily_bytes: Option<u64>,
+    out: &mut Out,
 ) -> Outcome<Said> {
-    let past = clients(state)?.into_iter().find(|client| client.name == name && client.removed);
+    let known = clients(state)?.into_iter().find(|client| client.name == name);
+    if known.as_ref().is_none_or(|client| client.removed) {
+        let lost = format!(
+            "client {name} is made, its secret is lost: `coffre client remove {name}`, then add it again for a new one"
+        );
+        out.begin(&format!("Client {name}"), lost)?;
+    }
+    let past = known.filter(|client| client.removed);
     let made = match knock::ask(state, &Request::ClientAdd { name, quota_bytes, daily_bytes })? {
         Reply::ClientAdded(made) => made,
         other => return Err(knock::unexpected(&other)),
     };
     let (quota, daily) = (given(made.quota_bytes), given(made.daily_bytes));
     let mut human = format!(
-        "Client {name}\n  secret  {secret}\n  quota   {quota}\n  daily   {daily}\n\n\
-         The secret is shown this once; only a hash of it is kept.\n\n\
-         coffre --state {state} certificate > coffre.pem\n\
-         curl --cacert coffre.pem -u {name}:{secret} -T FILE https://BOX:8443/v1/datasets/NAME",
+        "  secret  {secret}\n  quota   {quota}\n  daily   {daily}\n\n\
+         The secret is shown this once; only a hash of it is kept. The client's machine keeps it in a file that nobody else\n\
+         reads, beside the certificate that `coffre --state {state} certificate > box.pem` writes here:\n\n\
+         umask 077; printf 'user = \"{name}:{secret}\"\\ncacert = \"box.pem\"\\n' > box.curl\n\
+         curl -K box.curl -T FILE https://BOX:8443/v1/datasets/NAME",
         name = made.name,
         secret = made.secret,
         state = state.path().display(),
@@ -46,13 +56,19 @@ pub fn add(
 }
 
 /// A new secret for a client; the old one is void at once.
-pub fn rotate(state: &StateDir, name: ClientName) -> Outcome<Said> {
+pub fn rotate(state: &StateDir, name: ClientName, out: &mut Out) -> Outcome<Said> {
+    if clients(state)?.iter().any(|client| client.name == name && !client.removed) {
+        let lost = format!(
+            "client {name} has a new secret, which is lost: `coffre client rotate {name}` makes another"
+        );
+        out.begin(&format!("Client {name}"), lost)?;
+    }
     let made = match knock::ask(state, &Request::ClientRotate { name })? {
         Reply::ClientAdded(made) => made,
         other => return Err(knock::unexpected(&other)),
     };
     let human = format!(
-        "Client {name}\n  secret  {secret}\n\n\
+        "  secret  {secret}\n\n\
          The old secret opens nothing any more: put this one into the files of that machine (in restic's, after\n\
          https://{name}:). It is shown this once; only a hash of it is kept. Backups and quota stay as they are.",
         name = made.name,
@@ -83,10 +99,7 @@ pub fn set(
 pub fn ceiling(text: &str) -> std::result::Result<Ceiling, String> {
     match text {
         "default" => Ok(Ceiling::Default),
-        digits => digits
-            .parse()
-            .map(Ceiling::Bytes)
-            .map_err(|_| format!("`{digits}` is neither a number of bytes nor `default`")),
+        bytes => amount::quota(bytes).map(Ceiling::Bytes),
     }
 }
 

@@ -74,17 +74,22 @@ pub fn list(state: &StateDir) -> Outcome<Said> {
 pub fn show(state: &StateDir, dataset: &DatasetRef) -> Outcome<Said> {
     let all = datasets(state, &Request::DatasetList)?;
     let Some(info) = all.iter().find(|info| info.dataset == *dataset) else {
-        return Err(Fault::absent(format!("there is no data set {dataset}")).into());
+        return Err(Fault::absent(format!("there is no data set {dataset}"))
+            .next("see `coffre dataset list`")
+            .into());
     };
     let plan = super::forget::ask(state)?;
     let judged: Vec<&JudgedInfo> = plan.snapshots.iter().filter(|j| j.dataset == *dataset).collect();
-    let human = format!(
+    let mut human = format!(
         "{dataset}: locked for {}, after that {}\n{}\n\n{}",
         info.class,
         after(&info.keep),
         what(info),
         super::forget::table(&judged)
     );
+    if let Some(lag) = super::forget::lag(plan.retention_ms) {
+        human.push_str(&format!("\n\n{lag}"));
+    }
     let mut json = view(info);
     json["judged"] = judged.iter().map(|j| super::forget::view(j)).collect();
     Ok(Said { human, json })

@@ -1,11 +1,17 @@
 //! `coffre disk list`, `replace`, `add`, `find`.
 
-use super::{Outcome, Said, init, knock, show};
+use super::{Outcome, Said, init, knock, progress, show};
 use crate::state::StateDir;
-use coffre_core::fault::{Fault, Result};
 use coffre_core::wire::{DiskHealth, DiskInfo, DiskState, Reply, Request};
 use serde_json::json;
+use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
+
+/// How often the box is asked how far it is with a new disk,
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// and how often at least.
+const FIRST_LOOKS: u32 = 4;
 
 /// All disks, in roster order.
 pub fn list(state: &StateDir) -> Outcome<Said> {
@@ -21,7 +27,9 @@ pub fn list(state: &StateDir) -> Outcome<Said> {
 /// What each disk says of itself, one line each.
 fn healths(disks: &[DiskInfo]) -> String {
     let line = |disk: &DiskInfo| format!("Disk {}: {}", disk.number, in_words(&disk.health));
-    disks.iter().map(line).collect::<Vec<_>>().join("\n")
+    // One that was taken out has the number of the one that came, and nobody asks it.
+    let used = disks.iter().filter(|disk| disk.state != DiskState::Retired);
+    used.map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A disk's health in words; figures that it does not tell are left out.
@@ -50,20 +58,57 @@ fn in_words(health: &DiskHealth) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// A new disk in the place of an old one. What the new one must hold is made again in the background.
-pub fn replace(state: &StateDir, old: String, with: &Path) -> Outcome<Said> {
-    let request = Request::DiskReplace { old: unless_number(old), with: text(with)? };
-    came(state, &request, "Its part of the data is being made again from the other disks.")
+/// A new disk in the place of an old one. What the new one must hold is made again in the background; a person who watches is
+/// shown how far that is.
+pub fn replace(state: &StateDir, old: String, with: &Path, json: bool) -> Outcome<Said> {
+    let request = Request::DiskReplace { old: unless_number(old), with: init::text(with)? };
+    let mut said = came(state, &request, "Its part of the data is being made again from the other disks.")?;
+    if !json && progress::watched() && said.json["joined"] == true {
+        // Before the bar: who interrupts it has read that the disk is in use.
+        let _ = write!(io::stderr(), "{}", said.human);
+        said.human = follow(state)?;
+    }
+    Ok(said)
+}
+
+/// A bar until everything that can be healed is. Interrupted, the box goes on.
+fn follow(state: &StateDir) -> Outcome<String> {
+    let heal = || match knock::ask(state, &Request::Status)? {
+        Reply::Status(status) => Ok(status.heal),
+        other => Err(knock::unexpected(&other)),
+    };
+    let bar =
+        progress::bar(0, "{bar:30} {pos} of {len} packs made again, {eta} left; Ctrl-C leaves it to the box");
+    let (mut most, mut looks) = (0, 0);
+    loop {
+        let now = heal()?;
+        most = most.max(now.packs_left);
+        looks += 1;
+        // At first the box has not counted yet.
+        if looks > FIRST_LOOKS && now.packs_left <= now.exceptional_packs {
+            bar.finish_and_clear();
+            return Ok(match now.packs_left {
+                0 => "All of its part of the data is made again, read back and proved.\n".into(),
+                left => format!(
+                    "Not all could be made again yet: {}; see `coffre status`.\n",
+                    show::count(left, "pack")
+                ),
+            });
+        }
+        bar.set_length(most);
+        bar.set_position(most - now.packs_left);
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// One disk more.
 pub fn add(state: &StateDir, path: &Path) -> Outcome<Said> {
-    came(state, &Request::DiskAdd { path: text(path)? }, "New data uses it from now on.")
+    came(state, &Request::DiskAdd { path: init::text(path)? }, "New data uses it from now on.")
 }
 
 /// A disk that is somewhere else now.
 pub fn find(state: &StateDir, path: &Path) -> Outcome<Said> {
-    came(state, &Request::DiskFind { path: text(path)? }, "")
+    came(state, &Request::DiskFind { path: init::text(path)? }, "")
 }
 
 fn came(state: &StateDir, request: &Request, more: &str) -> Outcome<Said> {
@@ -93,12 +138,6 @@ fn unless_number(old: String) -> String {
         Some(full) if old.parse::<u8>().is_err() => full.to_owned(),
         _ => old,
     }
-}
-
-fn text(path: &Path) -> Result<String> {
-    let full = init::full(path)?;
-    let text = full.to_str().map(str::to_owned);
-    text.ok_or_else(|| Fault::misuse(format!("{} is not UTF-8", path.display())).next("rename the folder"))
 }
 
 /// Disks as people read them.

@@ -96,8 +96,23 @@ fn for_people(plan: &PlanInfo) -> String {
     if plan.needs_approval {
         lines.push(format!("That is more than a fifth: it waits for `coffre forget --approve {}`.", plan.id));
     }
+    lines.extend(lag(plan.retention_ms));
     lines.extend(plan.stopped.as_ref().map(|why| format!("Not now: {why}.")));
     lines.join("\n")
+}
+
+/// Locks end by the retention clock: said when it shows another time than the clock on the wall.
+pub(super) fn lag(retention_ms: u64) -> Option<String> {
+    let lag_ms = clock::now_ms().saturating_sub(retention_ms);
+    let shown = clock::local(retention_ms);
+    let behind = match lag_ms / 60_000 {
+        0 => return None,
+        minutes @ 1..120 => format!("{minutes} min"),
+        minutes => format!("{} h", minutes / 60),
+    };
+    Some(format!(
+        "Locks end by the retention clock, which shows {shown}, {behind} behind: it stands still while the box is off."
+    ))
 }
 
 /// Snapshots with what becomes of them and why.
@@ -134,4 +149,18 @@ pub(super) fn view(one: &JudgedInfo) -> Value {
 
 fn seconds(count: u64) -> String {
     coffre_core::class::LockClass(u32::try_from(count).unwrap_or(u32::MAX)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_lags_is_told_and_one_that_does_not_is_not() {
+        let now_ms = clock::now_ms();
+        assert_eq!(lag(now_ms - 30_000), None);
+        assert_eq!(lag(now_ms + 5_000), None);
+        assert!(lag(now_ms - 600_000).is_some_and(|said| said.contains("10 min behind")));
+        assert!(lag(now_ms - 10 * 3_600_000).is_some_and(|said| said.contains("10 h behind")));
+    }
 }

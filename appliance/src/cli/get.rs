@@ -5,7 +5,7 @@
 //! `.NAME.PID.part`, which can be deleted. On stdout there is nothing to hold back: a mismatch is an exit code.
 
 use super::knock::{self, Daemon};
-use super::{Outcome, Said, show, snapshot_id};
+use super::{Outcome, Said, progress, show, snapshot_id};
 use crate::clock;
 use crate::state::StateDir;
 use clap::Args;
@@ -13,11 +13,10 @@ use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::ObjectId;
 use coffre_core::names::DatasetRef;
 use coffre_core::wire::{Reply, Request, SnapshotInfo};
-use indicatif::{ProgressBar, ProgressStyle};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::json;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -72,7 +71,8 @@ pub fn run(state: &StateDir, options: Options, json: bool) -> Outcome<Said> {
         human.push_str(&format!("\nThese are the bytes that arrived, but they were not complete: {why}."));
     }
     let json = json!({
-        "dataset": info.dataset, "id": info.id, "size": info.size, "hash": info.hash, "to": options.to,
+        "dataset": info.dataset, "id": info.id, "size": info.size, "hash": info.hash,
+        "to": options.to.to_string_lossy(),
         "received_at": clock::utc(info.received_ms), "complete": complete,
     });
     Ok(Said { human, json })
@@ -80,7 +80,7 @@ pub fn run(state: &StateDir, options: Options, json: bool) -> Outcome<Said> {
 
 /// Takes all bytes; `Corrupt` unless they are exactly those of the snapshot.
 fn copy(daemon: &mut Daemon, info: &SnapshotInfo, to: &mut dyn Write) -> Outcome<()> {
-    let bar = progress(info.size);
+    let bar = progress::bar(info.size, "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
     let mut hasher = blake3::Hasher::new();
     let mut piece = Vec::new();
     let mut got = 0_u64;
@@ -105,17 +105,6 @@ fn copy(daemon: &mut Daemon, info: &SnapshotInfo, to: &mut dyn Write) -> Outcome
         return Err(fault.next("do not use it; see the daemon's log").into());
     }
     Ok(())
-}
-
-/// A bar on stderr when a person watches.
-fn progress(size: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style =
-        ProgressStyle::with_template("{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
-    let bar = ProgressBar::new(size);
-    style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }
 
 /// A file that has not got its name yet; gone when dropped.

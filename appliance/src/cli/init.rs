@@ -1,5 +1,6 @@
 //! `coffre init`: makes a vault, shows its recovery words, once.
 
+use super::out::Out;
 use super::{Outcome, Said, show};
 use crate::clock;
 use crate::identity::{fingerprint, make_authority, pem};
@@ -7,8 +8,9 @@ use crate::state::StateDir;
 use clap::Args;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::geometry::Geometry;
-use coffre_vault::{InitOutcome, InitPlan};
+use coffre_vault::{IdentityKeys, InitOutcome, InitPlan};
 use serde_json::json;
+use std::cell::RefCell;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf, absolute};
 
@@ -34,16 +36,26 @@ pub struct Options {
     pub try_out: bool,
 }
 
+/// What to do when the words could not be shown although the vault is made.
+const LOST: &str =
+    "the vault is made, its words are lost: start coffred and run `coffre words renew`, which shows new ones";
+
 /// Makes the vault. The certificate's copy in the state folder is written last; the daemon writes it again.
-pub fn run(state: &StateDir, options: Options) -> Outcome<Said> {
+pub fn run(state: &StateDir, options: Options, out: &mut Out) -> Outcome<Said> {
     let plan = InitPlan {
-        state: full(state.path())?,
-        disks: options.disk.iter().map(|disk| full(disk)).collect::<Result<_>>()?,
+        state: text(state.path())?.into(),
+        disks: options.disk.iter().map(|disk| text(disk).map(PathBuf::from)).collect::<Result<_>>()?,
         geometry: options.geometry,
         name: options.name,
         try_out: options.try_out,
     };
-    let mut made = coffre_vault::init(&plan, &make_authority)?;
+    let out = RefCell::new(out);
+    // Asked for when everything is checked and nothing is made: the moment to see whether the words can be shown.
+    let authority = |keys: &IdentityKeys, vault, name: &str, now_ms| {
+        out.borrow_mut().begin(&format!("Making vault {name:?}"), LOST)?;
+        make_authority(keys, vault, name, now_ms)
+    };
+    let mut made = coffre_vault::init(&plan, &authority)?;
     // The vault is made and its words exist only here: from now on nothing may fail without showing them.
     if let Err(fault) = state.write_authority(&pem(&made.authority_der)) {
         made.warnings.push(format!("{fault}; the daemon will write it when it starts"));
@@ -55,8 +67,8 @@ fn for_scripts(plan: &InitPlan, made: &InitOutcome) -> serde_json::Value {
     json!({
         "vault_id": made.vault_id,
         "name": plan.name,
-        "state": plan.state,
-        "disks": plan.disks,
+        "state": plan.state.to_string_lossy(),
+        "disks": plan.disks.iter().map(|disk| disk.to_string_lossy()).collect::<Vec<_>>(),
         "geometry": made.geometry,
         "try_out": plan.try_out,
         "recovery_words": made.recovery_words,
@@ -106,6 +118,14 @@ pub(super) fn grid(words: &[String]) -> String {
 /// The daemon is started elsewhere: paths must not depend on where this command was.
 pub(super) fn full(path: &Path) -> Result<PathBuf> {
     absolute(path).map_err(|e| Fault::misuse(format!("{}: {e}", path.display())))
+}
+
+/// The same as text: the daemon, its files and JSON know paths as text only.
+pub(super) fn text(path: &Path) -> Result<String> {
+    full(path)?
+        .into_os_string()
+        .into_string()
+        .map_err(|_| Fault::misuse(format!("{} is not UTF-8", path.display())).next("rename the folder"))
 }
 
 fn box_name(text: &str) -> std::result::Result<String, String> {

@@ -9,7 +9,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The longest that the daemon may be silent while it owes an answer.
+/// The longest that the daemon may be silent while it owes the answer to a question that it answers from memory,
+const QUICK: Duration = Duration::from_secs(10);
+/// and to one that is work.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A conversation with the daemon.
@@ -21,8 +23,25 @@ pub struct Daemon {
 /// Asks one thing and takes one answer.
 pub fn ask(state: &StateDir, request: &Request) -> Outcome<Reply> {
     let mut daemon = Daemon::knock(state)?;
+    daemon.wait_at_most(patience(request))?;
     daemon.send(request)?;
     daemon.reply()
+}
+
+/// How long an answer may take: what is only looked up comes at once, or the daemon is stuck.
+fn patience(request: &Request) -> Duration {
+    match request {
+        Request::Status
+        | Request::ClientList
+        | Request::DiskList
+        | Request::DatasetList
+        | Request::RepoList
+        | Request::ClockShow
+        | Request::Certificate
+        | Request::DrawWords
+        | Request::Scrub { deep: None } => QUICK,
+        _ => PATIENCE,
+    }
 }
 
 /// The answer was none that fits the question.
@@ -40,9 +59,16 @@ impl Daemon {
         state.require()?;
         let socket = state.socket_path("control.sock");
         let stream = socket.and_then(UnixStream::connect).map_err(|e| no_daemon(state, &e))?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(|e| broken(&e))?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(|e| broken(&e))?;
-        Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream) })
+        let daemon = Self { stream: BufReader::with_capacity(64 * 1024, stream) };
+        daemon.wait_at_most(PATIENCE)?;
+        Ok(daemon)
+    }
+
+    /// How long it may be silent from now on.
+    fn wait_at_most(&self, patience: Duration) -> Outcome<()> {
+        let stream = self.stream.get_ref();
+        let set = stream.set_read_timeout(Some(patience));
+        set.and_then(|()| stream.set_write_timeout(Some(patience))).map_err(|e| broken(&e))
     }
 
     /// Sends a request.
@@ -90,8 +116,40 @@ fn no_daemon(state: &StateDir, error: &io::Error) -> Failure {
 fn broken(error: &io::Error) -> Failure {
     let what = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the daemon ended the conversation".to_owned(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the daemon does not answer".to_owned(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            let fault = Fault::transient("the daemon is there and does not answer");
+            let fault =
+                fault.next("see its log, and whether it is stopped or waits for a disk; then try again");
+            return Failure { code: NO_DAEMON, fault };
+        }
         _ => format!("the conversation with the daemon broke: {error}"),
     };
     Fault::transient(what).next("see the daemon's log").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_is_silent_is_no_daemon() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let mut daemon = Daemon { stream: BufReader::new(ours) };
+        daemon.wait_at_most(Duration::from_millis(20)).expect("set");
+        daemon.send(&Request::Status).expect("the socket takes it");
+        let failure = daemon.reply().expect_err("nobody answers");
+        assert_eq!(failure.code, NO_DAEMON);
+        assert!(failure.fault.what.contains("does not answer") && failure.fault.next.is_some());
+        drop(theirs);
+        assert_eq!(daemon.reply().expect_err("it has gone").code, 1);
+    }
+
+    #[test]
+    fn a_quick_question_is_not_waited_for_as_long_as_work() {
+        assert_eq!(patience(&Request::Status), QUICK);
+        assert_eq!(patience(&Request::Scrub { deep: None }), QUICK);
+        for work in [Request::Scrub { deep: Some(false) }, Request::ForgetPlan, Request::IndexBurn] {
+            assert_eq!(patience(&work), PATIENCE);
+        }
+    }
 }

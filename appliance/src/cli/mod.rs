@@ -1,9 +1,10 @@
 //! The command `coffre`: one file per command, each making what is said once, for people and for scripts.
 //!
-//! A command returns `Said`: a text and a JSON value. Only this file prints. Errors go to stderr in one line, and
-//! with `--json` also to stdout as JSON; the exit code says the kind (`docs/cli.md`).
+//! A command returns `Said`: a text and a JSON value; `out` prints it. Errors go to stderr in one line, and with `--json` also
+//! to stdout as JSON; the exit code says the kind (`docs/cli.md`).
 
 mod adopt;
+mod amount;
 mod certificate;
 mod client;
 mod dataset;
@@ -13,7 +14,9 @@ mod get;
 mod index;
 mod init;
 mod knock;
+mod out;
 mod pair;
+mod progress;
 mod repo;
 mod scrub;
 mod show;
@@ -33,6 +36,7 @@ use coffre_core::keep::KeepRules;
 use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetRef};
 use coffre_core::wire::Ceiling;
+use out::Out;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -107,11 +111,11 @@ enum ClientCommand {
     Add {
         /// Its name: 1 to 32 lower-case letters, digits and hyphens.
         name: ClientName,
-        /// Most bytes that it may keep, counted as received.
-        #[arg(long, value_name = "BYTES")]
+        /// Most bytes that it may keep, counted as received: 500M, 2G, 1T, or plain bytes.
+        #[arg(long, value_name = "BYTES", value_parser = amount::quota)]
         quota: Option<u64>,
         /// Most bytes that it may send within 24 hours, counted as received.
-        #[arg(long, value_name = "BYTES")]
+        #[arg(long, value_name = "BYTES", value_parser = amount::quota)]
         daily: Option<u64>,
     },
     /// Say what a client may keep and send from now on.
@@ -250,54 +254,70 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return not_understood(&error),
     };
-    let json = args.json;
-    match run(args) {
-        Ok(said) => print(if json { said.json.to_string() } else { said.human }),
-        Err(Failure { code, fault }) => {
-            // A closed stderr leaves the exit code to say it.
-            let _ = writeln!(io::stderr(), "coffre: {fault}");
-            if json && let Ok(error) = serde_json::to_string(&ErrorView::from(&fault)) {
-                print(error);
-            }
-            ExitCode::from(code)
-        }
+    let mut out = Out::new(args.json);
+    let said = run(args, &mut out).and_then(|said| {
+        let text = if out.json() { said.json.to_string() } else { said.human };
+        out.say(&text).map_err(Failure::from)
+    });
+    match said {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, fault }) => failed(&out, code, &fault),
     }
+}
+
+/// One line on stderr, and for scripts an object on stdout.
+fn failed(out: &Out, code: u8, fault: &Fault) -> ExitCode {
+    // A closed stderr leaves the exit code to say it.
+    let _ = writeln!(io::stderr(), "coffre: {fault}");
+    if out.json()
+        && let Ok(error) = serde_json::to_string(&ErrorView::from(fault))
+    {
+        // What stands on stderr is said; the exit code says the rest.
+        let _ = out.say(&error);
+    }
+    ExitCode::from(code)
 }
 
 /// Help and version are answers; all else is a wrong use.
 fn not_understood(error: &clap::Error) -> ExitCode {
+    // What was parsed is lost with the error, so the flag is looked for as it was typed.
+    let out = Out::new(std::env::args_os().any(|arg| arg == "--json"));
     if !error.use_stderr() {
-        return print(error.render().to_string());
+        return match out.say(&error.render().to_string()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(fault) => failed(&Out::new(false), 1, &fault),
+        };
     }
     // A closed stderr leaves the exit code to say it.
     let _ = write!(io::stderr(), "coffre: {}", usage::text(error));
-    // What was parsed is lost with the error, so the flag is looked for as it was typed.
-    if std::env::args_os().any(|arg| arg == "--json")
+    if out.json()
         && let Ok(error) = serde_json::to_string(&ErrorView::from(&usage::fault(error)))
     {
-        print(error);
+        let _ = out.say(&error);
     }
     ExitCode::from(USAGE)
 }
 
-fn run(args: Args) -> Outcome<Said> {
+fn run(args: Args, out: &mut Out) -> Outcome<Said> {
     let state = args.state.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
         Fault::misuse("no state folder was given").next("name it with --state DIR or in COFFRE_STATE")
     })?;
     let state = StateDir::new(state);
     match args.command {
-        Command::Init(options) => init::run(&state, options),
+        Command::Init(options) => init::run(&state, options, out),
         Command::Adopt(options) => adopt::run(&state, options),
         Command::Status => status::run(&state),
-        Command::Client(ClientCommand::Add { name, quota, daily }) => client::add(&state, name, quota, daily),
+        Command::Client(ClientCommand::Add { name, quota, daily }) => {
+            client::add(&state, name, quota, daily, out)
+        }
         Command::Client(ClientCommand::Set { name, quota, daily }) => client::set(&state, name, quota, daily),
         Command::Client(ClientCommand::Pair(options)) => pair::run(&state, options, args.json),
         Command::Client(ClientCommand::Pairings { cancel }) => pair::list(&state, cancel),
-        Command::Client(ClientCommand::Rotate { name }) => client::rotate(&state, name),
+        Command::Client(ClientCommand::Rotate { name }) => client::rotate(&state, name, out),
         Command::Client(ClientCommand::List) => client::list(&state),
         Command::Client(ClientCommand::Remove { name }) => client::remove(&state, name),
         Command::Disk(DiskCommand::List) => disk::list(&state),
-        Command::Disk(DiskCommand::Replace { old, with }) => disk::replace(&state, old, &with),
+        Command::Disk(DiskCommand::Replace { old, with }) => disk::replace(&state, old, &with, args.json),
         Command::Disk(DiskCommand::Add { path }) => disk::add(&state, &path),
         Command::Disk(DiskCommand::Find { path }) => disk::find(&state, &path),
         Command::Index(IndexCommand::Burn) => index::burn(&state),
@@ -316,20 +336,6 @@ fn run(args: Args) -> Outcome<Said> {
         Command::Scrub(options) => scrub::run(&state, options),
         Command::Words(WordsCommand::Check) => words::check(&state),
         Command::Words(WordsCommand::Renew { yes }) => words::renew(&state, yes, args.json),
-    }
-}
-
-fn print(text: String) -> ExitCode {
-    if text.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    let mut stdout = io::stdout().lock();
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    match write!(stdout, "{text}{end}").and_then(|()| stdout.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever asked has gone, as `head` does.
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -399,7 +405,8 @@ mod tests {
             "coffre client add v1",
             "coffre client add Up",
             "coffre client add a --quota -1",
-            "coffre client add a --quota 1k",
+            "coffre client add a --quota foo",
+            "coffre client add a --quota 0",
             "coffre client pair v1",
             "coffre client pair a --kind toaster",
             "coffre client pairings --cancel x",
@@ -428,6 +435,6 @@ mod tests {
     fn without_a_state_folder_it_is_a_usage_error() {
         let mut args = parse("coffre status").expect("valid");
         args.state = Some(PathBuf::new());
-        assert_eq!(run(args).expect_err("none given").code, 2);
+        assert_eq!(run(args, &mut Out::new(false)).expect_err("none given").code, 2);
     }
 }

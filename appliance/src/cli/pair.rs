@@ -25,7 +25,7 @@ pub struct Options {
     #[arg(long)]
     kind: Option<MachineKind>,
     /// Most bytes that it may keep, counted as received.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = super::amount::quota)]
     quota: Option<u64>,
     /// Stay until its first backup is here.
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! `coffre scrub [--deep]`: looks for damage now, waits for the end of it, and tells what is known.
 
-use super::{Outcome, Said, knock, show};
+use super::{Outcome, Said, knock, progress, show};
 use crate::clock;
 use crate::state::StateDir;
 use coffre_core::wire::{HealInfo, Reply, Request, ScrubInfo};
@@ -28,10 +28,14 @@ pub fn run(state: &StateDir, options: Options) -> Outcome<Said> {
         other => Err(knock::unexpected(&other)),
     };
     let mut info = ask((!options.show).then_some(options.deep))?;
+    let form = "{bar:30} {percent} % looked at, {elapsed} so far; Ctrl-C leaves it running in the box";
+    let bar = progress::bar(1_000, if options.deep { form } else { "{spinner} looking, {elapsed} so far" });
     while !options.show && info.running.is_some() {
+        bar.set_position(info.deep_done_per_mille);
         std::thread::sleep(ASK_EVERY);
         info = ask(None)?;
     }
+    bar.finish_and_clear();
     Ok(Said { human: for_people(&info), json: json(&info) })
 }
 

@@ -13,7 +13,12 @@ pub fn show(state: &StateDir) -> Outcome<Said> {
 
 /// The owner says what time it is.
 pub fn attest(state: &StateDir, at_ms: u64) -> Outcome<Said> {
-    ask(state, &Request::ClockAttest { at_ms }).map(|info| said(&info))
+    let info = ask(state, &Request::ClockAttest { at_ms })?;
+    let mut said = said(&info);
+    if info.leapt_ms == 0 && info.doubt.is_none() {
+        said.human = format!("Nothing was in doubt: the clock was left as it is.\n{}", said.human);
+    }
+    Ok(said)
 }
 
 fn ask(state: &StateDir, request: &Request) -> Outcome<ClockInfo> {

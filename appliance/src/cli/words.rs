@@ -1,7 +1,7 @@
 //! `coffre words check`: whether what was written on paper opens this vault, before the day it must.
 //! `coffre words renew`: new words, shown before anything changes and made true only then.
 
-use super::{Failure, Outcome, Said, init, knock};
+use super::{Failure, Outcome, Said, init, knock, out};
 use crate::state::StateDir;
 use coffre_core::fault::{Class, Fault, Result};
 use coffre_core::wire::{Reply, Request};
@@ -13,6 +13,9 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 const WORDS: usize = 24;
 /// More than 24 words can ever be, with their numbers.
 const MAX_INPUT_BYTES: u64 = 4096;
+/// What to do when new words cannot be shown.
+const UNCHANGED: &str =
+    "nothing was changed and the old words hold; run it at a terminal, or send its output to a file";
 
 /// Reads the words and asks the daemon. Exit code 5 when they do not open the vault.
 pub fn check(state: &StateDir) -> Outcome<Said> {
@@ -36,11 +39,13 @@ pub fn renew(state: &StateDir, yes: bool, json: bool) -> Outcome<Said> {
             .next("run this at a terminal, or give --yes")
             .into());
     }
+    out::seen().map_err(|fault| Fault { next: Some(UNCHANGED.into()), ..fault })?;
     let words = match knock::ask(state, &Request::DrawWords)? {
         Reply::Words { words } if words.len() == WORDS => words,
         other => return Err(knock::unexpected(&other)),
     };
-    show_now(&words, json).map_err(|e| Fault::permanent(format!("the words cannot be shown: {e}")))?;
+    show_now(&words, json)
+        .map_err(|e| Fault::permanent(format!("the words cannot be shown: {e}")).next(UNCHANGED))?;
     if asked {
         confirm(&words)?;
     }

@@ -13,7 +13,7 @@ use super::places::{Place, Places};
 use super::seats::{Seat, Seats};
 use super::socket::ClientSocket;
 use super::tls::TlsAcceptor;
-use super::{dropbox, incoming, pair, restic};
+use super::{dropbox, incoming, pair, plain, restic};
 use crate::clock::Stopwatch;
 use crate::identity::{Authority, certificate_info};
 use crate::pairing::Pairings;
@@ -28,6 +28,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -194,7 +195,13 @@ async fn connection(
 ) {
     // Small answers should not wait for company; if it cannot be set, they wait.
     let _ = socket.set_nodelay(true);
-    let shaken = timeout(HANDSHAKE_DEADLINE, tls.accept(ClientSocket::new(socket)));
+    let shaken = timeout(HANDSHAKE_DEADLINE, async {
+        if plain::knocks(&socket).await? {
+            plain::turn_away(ClientSocket::new(socket)).await?;
+            return Err(io::Error::other("plain HTTP"));
+        }
+        tls.accept(ClientSocket::new(socket)).await
+    });
     let stream = tokio::select! {
         () = stopped(&mut stop) => return,
         () = seat.shown_out() => return tracing::debug!(%peer, "shown out before its handshake was over"),

@@ -20,6 +20,7 @@ pub mod inspect;
 pub mod limits;
 mod pair;
 mod places;
+mod plain;
 mod ranges;
 mod receipt;
 mod restic;
