@@ -62,6 +62,6 @@ mod tests {
         {
             assert!(bytes(bad).is_err(), "{bad}");
         }
-        assert!(quota("0").is_err_and(|why| why.contains("leave --quota out")) && quota("0G").is_err());
+        assert!(quota("0").is_err_and(|why| why.contains("leave it out")) && quota("0G").is_err());
     }
 }
