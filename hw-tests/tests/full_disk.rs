@@ -30,7 +30,7 @@ fn short(k: u8, m: u8, seed: u64) -> Bench {
 
 fn put(core: &Arc<Core>, bytes: &[u8]) -> Result<ObjectId> {
     let name = "alpha/docs".parse().map_err(|_| Fault::misuse("a name"))?;
-    let mut put = Put::begin(core.clone(), name, LockClass(2), u64::MAX)?;
+    let mut put = Put::begin(core.clone(), name, LockClass(2))?;
     for piece in bytes.chunks(999) {
         put.write(piece)?;
     }

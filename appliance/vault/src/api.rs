@@ -374,21 +374,19 @@ impl Vault {
 }
 
 impl PutStream {
-    /// Begins a stream of that data set or repository, made by `make` of the core, its name, its class and how much
-    /// room its client has.
+    /// Begins a stream of that data set or repository, made by `make` of the core, its name and its class.
     pub(crate) fn begin(
         house: &Arc<House>,
         core: Arc<Core>,
         dataset: &DatasetRef,
         size_hint: Option<u64>,
-        make: impl FnOnce(Arc<Core>, DatasetRef, LockClass, u64) -> Result<Put>,
+        make: impl FnOnce(Arc<Core>, DatasetRef, LockClass) -> Result<Put>,
     ) -> Result<Self> {
         core.with(|e| e.writable())?;
         house.expect_room(&core, &dataset.client, size_hint)?;
         let taking = house.takings.begin(&core, &dataset.client);
-        let room = house.account(&core, &dataset.client).logical_room();
         let class = core.with(|e| e.catalog().policy(dataset).class);
-        let put = make(core.clone(), dataset.clone(), class, room)?;
+        let put = make(core.clone(), dataset.clone(), class)?;
         Ok(Self { house: house.clone(), core, put, taking })
     }
 

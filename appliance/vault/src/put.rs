@@ -32,7 +32,6 @@ pub struct Put {
     class: LockClass,
     form: Form,
     size: u64,
-    room: u64,
     /// The beginning, until it is too long to ride inline.
     head: Option<Vec<u8>>,
     store: Store,
@@ -59,34 +58,22 @@ pub struct Submitted {
 }
 
 impl Put {
-    /// Begins. `room` is how many bytes may still be taken under the client's quota.
-    pub fn begin(core: Arc<Core>, dataset: DatasetRef, class: LockClass, room: u64) -> Result<Self> {
+    /// Begins. Quotas are for whoever hands the bytes in.
+    pub fn begin(core: Arc<Core>, dataset: DatasetRef, class: LockClass) -> Result<Self> {
         let expected = core.with(|e| e.catalog().expected(&dataset));
         let check =
             (expected != Expected::Said(Kind::File)).then(|| Box::new((Checker::default(), expected)));
         let form = Form::Snapshot { hasher: Box::default(), chunker: None, check };
-        Self::begin_as(core, dataset, class, room, form)
+        Self::begin_as(core, dataset, class, form)
     }
 
     /// Begins a file of a repository.
-    pub fn begin_file(
-        core: Arc<Core>,
-        repo: DatasetRef,
-        kind: FileKind,
-        class: LockClass,
-        room: u64,
-    ) -> Result<Self> {
+    pub fn begin_file(core: Arc<Core>, repo: DatasetRef, kind: FileKind, class: LockClass) -> Result<Self> {
         let form = Form::File { kind, hasher: digest::Context::new(&digest::SHA256), piece: Vec::new() };
-        Self::begin_as(core, repo, class, room, form)
+        Self::begin_as(core, repo, class, form)
     }
 
-    fn begin_as(
-        core: Arc<Core>,
-        dataset: DatasetRef,
-        class: LockClass,
-        room: u64,
-        form: Form,
-    ) -> Result<Self> {
+    fn begin_as(core: Arc<Core>, dataset: DatasetRef, class: LockClass, form: Form) -> Result<Self> {
         core.with(|e| e.writable())?;
         let domain = core.keys.domain(&dataset.client);
         let store = Store::new(core.clone(), class, domain)?;
@@ -95,16 +82,12 @@ impl Put {
             core.forget_sources();
         }
         core.streams.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { core, dataset, class, form, size: 0, room, head: Some(Vec::new()), store })
+        Ok(Self { core, dataset, class, form, size: 0, head: Some(Vec::new()), store })
     }
 
     /// Takes the next bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let len = bytes.len() as u64;
-        if len > self.room - self.size.min(self.room) {
-            return Err(Fault::full(format!("the quota of {} is used up", self.dataset.client))
-                .next("ask for a larger quota"));
-        }
         if self.core.with(|e| e.full()) {
             return Err(Fault::full("the disks are full").next("free space or add larger disks"));
         }
@@ -297,14 +280,11 @@ impl Store {
         let (pack, position) = match known {
             Some(known) => known,
             None => {
-                if self.squeezer.is_none() {
-                    self.squeezer = Some(Squeezer::new()?);
-                }
-                let squeezed = match &mut self.squeezer {
-                    Some(squeezer) => squeeze(plain, squeezer),
-                    None => as_it_is(plain),
+                let squeezer = match &mut self.squeezer {
+                    Some(squeezer) => squeezer,
+                    none => none.insert(Squeezer::new()?),
                 };
-                let (pack, position, len) = self.core.add_blob(self.class, id, &squeezed)?;
+                let (pack, position, len) = self.core.add_blob(self.class, id, &squeeze(plain, squeezer))?;
                 self.stored += len;
                 (pack, position)
             }

@@ -175,22 +175,12 @@ impl Vault {
                 return Err(too_many(repo, kind));
             }
             check_lock_len(kind, size_hint.unwrap_or(0))?;
-            Way::Store(Box::new(self.begin_file(&core, repo, kind, size_hint)?))
+            let make = |core: Arc<Core>, repo: DatasetRef, class: LockClass| {
+                Put::begin_file(core, repo, kind, class)
+            };
+            Way::Store(Box::new(PutStream::begin(&house, core, repo, size_hint, make)?))
         };
         Ok(FileStream { house, repo: repo.clone(), kind, name, way })
-    }
-
-    fn begin_file(
-        &self,
-        core: &Arc<Core>,
-        repo: &DatasetRef,
-        kind: FileKind,
-        size_hint: Option<u64>,
-    ) -> Result<PutStream> {
-        let begin = |core: Arc<Core>, repo: DatasetRef, class: LockClass, room: u64| {
-            Put::begin_file(core, repo, kind, class, room)
-        };
-        PutStream::begin(self.house(), core.clone(), repo, size_hint, begin)
     }
 
     /// The client deletes a file; one that is not there is deleted already. A lock goes at once; in a recoverable repository

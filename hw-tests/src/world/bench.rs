@@ -126,7 +126,7 @@ impl Bench {
         let (core, _) = self.on()?;
         let core = core.clone();
         let dataset = "alpha/docs".parse().map_err(|_| Fault::misuse("the data set's name"))?;
-        let mut put = Put::begin(core.clone(), dataset, LockClass::DAYS_30, u64::MAX)?;
+        let mut put = Put::begin(core.clone(), dataset, LockClass::DAYS_30)?;
         for piece in bytes.chunks(777) {
             put.write(piece)?;
         }

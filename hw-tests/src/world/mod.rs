@@ -272,7 +272,7 @@ impl World {
     fn begin(&mut self, bytes: &[u8]) -> VaultResult<Put> {
         let dataset = self.dataset();
         let up = self.up.as_ref().expect("puts happen while the box is up");
-        let mut put = Put::begin(up.core.clone(), dataset, coffre_core::class::LockClass::DAYS_30, u64::MAX)?;
+        let mut put = Put::begin(up.core.clone(), dataset, coffre_core::class::LockClass::DAYS_30)?;
         for piece in bytes.chunks(1 + self.rng.index(4000)) {
             put.write(piece)?;
         }

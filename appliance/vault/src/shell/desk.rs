@@ -54,9 +54,7 @@ impl House {
     ) -> Result<ClientInfo> {
         let _one_at_a_time = lock(&self.admin);
         let core = self.open_for_work()?;
-        let known = core.with(|e| e.catalog().client(name).cloned());
-        let client = known.filter(|client| client.secret_hash.is_some());
-        let mut fact = client.ok_or_else(|| Fault::absent(format!("there is no client {name}")))?;
+        let mut fact = present(&core, name)?;
         fact.quota_bytes = quota.map_or(fact.quota_bytes, Ceiling::bytes);
         fact.daily_bytes = daily.map_or(fact.daily_bytes, Ceiling::bytes);
         core.wait(core.submit(vec![Fact::Client(fact.clone())], Vec::new()))?;
@@ -67,26 +65,15 @@ impl House {
     pub fn client_remove(&self, name: &ClientName) -> Result<()> {
         let _one_at_a_time = lock(&self.admin);
         let core = self.open_for_work()?;
-        let known = core.with(|e| e.catalog().client(name).cloned());
-        match known.filter(|client| client.secret_hash.is_some()) {
-            None => Err(Fault::absent(format!("there is no client {name}")).next("see `coffre client list`")),
-            Some(client) => {
-                let fact = ClientFact { secret_hash: None, ..client };
-                core.wait(core.submit(vec![Fact::Client(fact)], Vec::new())).map(|_| ())
-            }
-        }
+        let fact = ClientFact { secret_hash: None, ..present(&core, name)? };
+        core.wait(core.submit(vec![Fact::Client(fact)], Vec::new())).map(|_| ())
     }
 
     /// See [`Vault::client_rotate`](crate::Vault::client_rotate).
     pub fn client_rotate(&self, name: &ClientName) -> Result<NewClient> {
         let _one_at_a_time = lock(&self.admin);
         let core = self.open_for_work()?;
-        let known = core.with(|e| e.catalog().client(name).cloned());
-        let Some(client) = known.filter(|client| client.secret_hash.is_some()) else {
-            return Err(Fault::absent(format!("there is no client {name}")).next(
-                "`coffre client list` shows all; one that was removed comes back with `coffre client add`",
-            ));
-        };
+        let client = present(&core, name)?;
         let secret = new_secret(&*self.entropy);
         let hash = self.keys.client_secret_hash(name, &secret);
         let (quota_bytes, daily_bytes) = (client.quota_bytes, client.daily_bytes);
@@ -225,6 +212,15 @@ impl House {
         }
         Ok(())
     }
+}
+
+/// What is known of a client that has a secret. `Absent` when there is none.
+fn present(core: &Core, name: &ClientName) -> Result<ClientFact> {
+    let known = core.with(|e| e.catalog().client(name).cloned());
+    known.filter(|client| client.secret_hash.is_some()).ok_or_else(|| {
+        Fault::absent(format!("there is no client {name}"))
+            .next("`coffre client list` shows all; one that was removed comes back with `coffre client add`")
+    })
 }
 
 /// What the catalogue had of a data set must be in the index.

@@ -82,9 +82,7 @@ impl Rooms {
         let smallest = now.spaces().map(|(_, s)| of(s)).min();
         smallest.map_or(u64::MAX, |each| each.saturating_mul(now.shared_by(geometry)))
     }
-}
 
-impl Rooms {
     /// Most new bytes, before parity, that the vault's disks could take if they held nothing and all were there; `None`
     /// while no disk has said its size.
     pub fn usable(&self, geometry: Geometry) -> Option<u64> {

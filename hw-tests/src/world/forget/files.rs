@@ -48,7 +48,7 @@ impl World {
         };
         let bytes = self.rng.bytes(len);
         let class = core.with(|e| e.catalog().policy(&name_of(REPO)).class);
-        let Ok(mut put) = Put::begin_file(core.clone(), name_of(REPO), kind, class, u64::MAX) else { return };
+        let Ok(mut put) = Put::begin_file(core.clone(), name_of(REPO), kind, class) else { return };
         let written: coffre_core::fault::Result<()> =
             bytes.chunks(777).try_for_each(|piece| put.write(piece));
         if let Err(fault) = written {

@@ -32,7 +32,7 @@ impl World {
         let dataset = self.rng.index(DATASETS.len());
         let name = name_of(dataset);
         let class = core.with(|e| e.catalog().policy(&name).class);
-        let put = Put::begin(core, name, class, u64::MAX).ok()?;
+        let put = Put::begin(core, name, class).ok()?;
         let mut bytes = self.content();
         if dataset == CHECKED && self.rng.chance(1, 2) {
             bytes.extend_from_slice(LAST_LINE);
