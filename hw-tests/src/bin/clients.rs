@@ -8,14 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    let page = Page::stdout();
-    match run(page) {
-        Ok(code) => code,
-        Err(why) => {
-            page.line(format_args!("FAILED: {why:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    steps::end(run)
 }
 
 fn run(page: Page) -> Result<ExitCode> {

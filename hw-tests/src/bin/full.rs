@@ -8,14 +8,7 @@ use coffre_rig::rig::{full, steps, tools};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let page = Page::stdout();
-    match run(page) {
-        Ok(code) => code,
-        Err(why) => {
-            page.line(format_args!("FAILED: {why:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    steps::end(run)
 }
 
 fn run(page: Page) -> Result<ExitCode> {

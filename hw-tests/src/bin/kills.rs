@@ -31,14 +31,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let page = Page::stdout();
-    match run(&Args::parse(), page) {
-        Ok(code) => code,
-        Err(why) => {
-            page.line(format_args!("FAILED: {why:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    steps::end(|page| run(&Args::parse(), page))
 }
 
 fn run(args: &Args, page: Page) -> Result<ExitCode> {

@@ -10,7 +10,7 @@ use super::signals::Stop;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// Exit code of a check that could not be run, as automake and meson have it.
@@ -22,6 +22,15 @@ const TAIL_LINES: usize = 40;
 const TELLING_LINES: usize = 60;
 /// Lines that a panic's message may take.
 const PANIC_LINES: usize = 5;
+
+/// The end of a program that is a check: as `run` says, or a line about what failed.
+pub fn end(run: impl FnOnce(Page) -> Result<ExitCode>) -> ExitCode {
+    let page = Page::stdout();
+    run(page).unwrap_or_else(|why| {
+        page.line(format_args!("FAILED: {why:#}"));
+        ExitCode::FAILURE
+    })
+}
 
 /// One check.
 pub struct Step {
