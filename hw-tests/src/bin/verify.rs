@@ -10,6 +10,9 @@ use coffre_rig::rig::{binaries, cross};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+/// What single tests need besides curl.
+const PEERS: [tools::Tool; 2] = [tools::RESTIC, tools::IP];
+
 /// Runs every check of the project.
 #[derive(Parser)]
 struct Args {
@@ -83,12 +86,7 @@ fn all_steps(kills: u32, cuts: u32) -> Vec<Step> {
             minutes(5),
             &["fmt", "--all", "--check", "--", "--color=never"],
         ),
-        cargo(
-            "house",
-            "the house is in order",
-            minutes(60),
-            &["test", "--release", "-p", "coffre-rig", "--test", "house"],
-        ),
+        cargo("house", "the house is in order", minutes(60), &["test", "--release", "--test", "house"]),
         cargo(
             "clippy",
             "no warnings from clippy",
@@ -101,13 +99,14 @@ fn all_steps(kills: u32, cuts: u32) -> Vec<Step> {
             minutes(60),
             &["doc", "--release", "--workspace", "--no-deps"],
         ),
-        cargo("tests", "all tests", minutes(90), &["test", "--release", "--workspace", "--no-fail-fast"]),
+        peers(),
+        tests(),
         cargo("demo", "the demo's comparisons hold", minutes(20), &["demo", "--once"]),
         cargo(
             "kills",
             "acknowledged objects survive SIGKILL under load",
             minutes(45),
-            &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "kills", "--", "--kills", &kills],
+            &["run", "--quiet", "--release", "--bin", "kills", "--", "--kills", &kills],
         ),
         arm("arm-build", "the daemon links for aarch64", &["build", "-p", "coffre", "--bin", "coffred"]),
         arm(
@@ -119,25 +118,25 @@ fn all_steps(kills: u32, cuts: u32) -> Vec<Step> {
             "cuts",
             "acknowledged objects survive power cuts of the file systems",
             minutes(30),
-            &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "kills", "--", "--cuts", &cuts],
+            &["run", "--quiet", "--release", "--bin", "kills", "--", "--cuts", &cuts],
         ),
         cargo(
             "full",
             "full disks refuse politely, read, forget and recover",
             minutes(10),
-            &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "full"],
+            &["run", "--quiet", "--release", "--bin", "full"],
         ),
         cargo(
             "pages",
             "the pairing page in a real browser, in French and English",
             minutes(15),
-            &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "pages"],
+            &["run", "--quiet", "--release", "--bin", "pages"],
         ),
         cargo(
             "clients",
             "restic and rustic back up, restore, are refused, and survive bad days",
             minutes(30),
-            &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "clients"],
+            &["run", "--quiet", "--release", "--bin", "clients"],
         ),
         deny("deny", "licences, bans and sources of dependencies", &["licenses", "bans", "sources"]),
         deny("advisories", "no dependency has a known advisory", &["advisories"]),
@@ -152,6 +151,33 @@ fn cargo(name: &'static str, what: &'static str, limit: Duration, args: &[&str])
         Ok(command)
     };
     Step { name, what, limit, command: Box::new(command), excuse: |_| None }
+}
+
+/// Programs that single tests need: without them these tests would leave out what they are for.
+fn peers() -> Step {
+    let command = || {
+        if !tools::is_root() {
+            return Err("networks of their own need root".to_owned());
+        }
+        PEERS.into_iter().try_for_each(|tool| tools::ensure(tool).map(drop))?;
+        Ok(Command::new("true"))
+    };
+    let (name, what) = ("peers", "restic and networks of their own are there for the tests");
+    Step { name, what, limit: Duration::from_secs(900), command: Box::new(command), excuse: |_| None }
+}
+
+/// All tests. Where their peers are, none of them may do without.
+fn tests() -> Step {
+    let command = || {
+        let mut command = cargo_command();
+        command.args(["test", "--release", "--workspace", "--no-fail-fast"]).env("CARGO_TERM_COLOR", "never");
+        if tools::is_root() && PEERS.iter().all(|tool| tools::find(tool.program).is_some()) {
+            command.env("COFFRE_PEERS", "1");
+        }
+        Ok(command)
+    };
+    let limit = Duration::from_secs(90 * 60);
+    Step { name: "tests", what: "all tests", limit, command: Box::new(command), excuse: |_| None }
 }
 
 /// A check on the other family of boards.

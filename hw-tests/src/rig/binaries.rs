@@ -29,7 +29,7 @@ impl Binaries {
         let folder = folder_of_this_program()?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "-p", "coffre", "--bins", "--manifest-path"]);
+        build.args(["build", "--quiet", "--bin", "coffred", "--bin", "coffre", "--manifest-path"]);
         build.arg(checkout().join("Cargo.toml"));
         if folder.ends_with("release") {
             build.arg("--release");
@@ -42,7 +42,7 @@ impl Binaries {
         let found = Self { coffred: folder.join("coffred"), coffre: folder.join("coffre") };
         for binary in [&found.coffred, &found.coffre] {
             if !binary.is_file() {
-                bail!("{} is not there; build it with: cargo build --release -p coffre", binary.display());
+                bail!("{} is not there; build it with: cargo build --release", binary.display());
             }
         }
         Ok(found)

@@ -24,6 +24,10 @@ pub struct Tool {
 pub const CURL: Tool = Tool { program: "curl", package: "curl" };
 /// A server of restic's protocol, among much else.
 pub const RCLONE: Tool = Tool { program: "rclone", package: "rclone" };
+/// A client of the restic door.
+pub const RESTIC: Tool = Tool { program: "restic", package: "restic" };
+/// Makes networks of their own.
+pub const IP: Tool = Tool { program: "ip", package: "iproute2" };
 /// Makes ext4 file systems.
 pub const MKFS_EXT4: Tool = Tool { program: "mkfs.ext4", package: "e2fsprogs" };
 /// Makes XFS file systems.

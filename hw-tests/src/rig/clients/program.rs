@@ -4,7 +4,7 @@
 //! cached: what a client reads comes from the box. Packs are small, so that some megabytes are many uploads.
 
 use crate::rig::process::{self, Group, Said};
-use crate::rig::tools::{self, Tool};
+use crate::rig::tools;
 use crate::rig::{binaries, newer};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,6 @@ pub const LIMIT: Duration = Duration::from_secs(180);
 /// Building rustic's crates takes minutes on two cores, once.
 const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 const PASSWORD: &str = "a password of the client's own";
-const RESTIC: Tool = Tool { program: "restic", package: "restic" };
 
 /// Which language of words a program understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub struct Program {
 /// The program of this name (`restic-old`, `restic-new`, `rustic`), or in one sentence why it is not to be had.
 pub fn have(name: &'static str) -> Result<Program, String> {
     let (kind, path) = match name {
-        "restic-old" => (Kind::Restic, tools::ensure(RESTIC)?),
+        "restic-old" => (Kind::Restic, tools::ensure(tools::RESTIC)?),
         "restic-new" => {
             let peers = binaries::scratch("peers").map_err(|why| format!("{why:#}"))?;
             (Kind::Restic, newer::fetch(&peers, "restic", "usr/bin/restic")?)
