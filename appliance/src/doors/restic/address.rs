@@ -75,11 +75,11 @@ mod tests {
             ("/keys/", "default", Address::List(FileKind::Keys)),
             (&format!("/data/{hash}"), "default", file),
             ("/default/", "default", Address::Root),
-            ("/work", "work", Address::Root),
-            ("/work/", "work", Address::Root),
-            ("/work/config", "work", config),
-            ("/work/snapshots/", "work", Address::List(FileKind::Snapshots)),
-            (&format!("/work/data/{hash}"), "work", file),
+            ("/home", "home", Address::Root),
+            ("/home/", "home", Address::Root),
+            ("/home/config", "home", config),
+            ("/home/snapshots/", "home", Address::List(FileKind::Snapshots)),
+            (&format!("/home/data/{hash}"), "home", file),
         ] {
             assert_eq!(read(path), Ok((name.to_owned(), address)), "{path}");
         }
@@ -89,16 +89,16 @@ mod tests {
     fn everything_else_is_refused() {
         let absent = [
             "/keys",
-            "/work/keys",
-            "/work/other/",
-            "/work/data/ab/cd",
+            "/home/keys",
+            "/home/other/",
+            "/home/data/ab/cd",
             "/config/",
-            "/work/config/",
+            "/home/config/",
             "/a/b/c",
             "//x/",
         ];
         let misuse =
-            ["/Work/", "/work/data/xyz", "/data/AB", "/../", "/work/data/..", "/a%2fb/", "/v1/", "/-/"];
+            ["/Work/", "/home/data/xyz", "/data/AB", "/../", "/home/data/..", "/a%2fb/", "/v1/", "/-/"];
         for (paths, class) in [(&absent[..7], Class::Absent), (&misuse[..], Class::Misuse)] {
             for path in paths {
                 assert_eq!(read(path).map_err(|fault| fault.class), Err(class), "{path}");
