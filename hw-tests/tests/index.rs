@@ -91,6 +91,40 @@ fn small_segments_become_one_and_forgotten_packs_vanish() {
     );
 }
 
+#[test]
+fn many_at_once_are_a_segment_and_few_are_not() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let index = open(dir.path()).index;
+    let many = |packs: std::ops::Range<u64>| packs.map(|n| (pack(n), chunks(n))).collect::<Vec<_>>();
+    index.learn_many(&[]).expect("healthy");
+    assert!(knows(&index, 0..0));
+    learn(&index, 0..3);
+    index.forget(pack(5)).expect("not known is fine");
+    index.learn_many(&many(3..30)).expect("healthy");
+    assert_eq!(entries(dir.path(), "segment-").len(), 2, "what was young, and the many");
+    assert!(knows(&index, 0..30), "also one that was forgotten before it was learnt");
+    // A chunk that moved is found where it went, in whichever way both packs were learnt.
+    learn(&index, 30..31);
+    index.learn_many(&[(pack(31), chunks(30)), (pack(32), chunks(2))]).expect("healthy");
+    index.learn(pack(33), &chunks(31)).expect("healthy");
+    index.learn_many(&[(pack(34), chunks(31)), (pack(35), chunks(31))]).expect("healthy");
+    for (of, now) in [(30, 31), (2, 32), (31, 35)] {
+        let found = index.chunk(&chunks(of)[4]).expect("healthy");
+        assert_eq!(found, Some(ChunkHint { pack: pack(now), position: 4 }), "chunks of {of}");
+    }
+    assert_eq!(index.packs().expect("healthy"), (0..36).map(pack).collect::<Vec<_>>());
+    drop(index);
+    let again = open(dir.path());
+    assert!(again.lost.is_empty(), "{:?}", again.lost);
+    assert_eq!(again.index.packs().expect("healthy"), (0..36).map(pack).collect::<Vec<_>>());
+    assert_eq!(
+        again.index.chunk(&chunks(31)[9]).expect("healthy"),
+        Some(ChunkHint { pack: pack(35), position: 9 })
+    );
+    again.index.burn().expect("burnt");
+    assert!(knows(&again.index, 0..0));
+}
+
 fn conforms(index: &dyn Index) {
     assert!(knows(index, 0..0));
     assert_eq!(index.chunk(&chunk(1)).expect("healthy"), None);

@@ -164,6 +164,14 @@ pub trait Index: Send + Sync + fmt::Debug {
         chunks: &[coffre_core::ids::ChunkId],
     ) -> Result<(), IndexError>;
 
+    /// Learns many packs at once: the same, and for an index that is built again much quicker.
+    fn learn_many(
+        &self,
+        packs: &[(coffre_core::ids::PackId, Vec<coffre_core::ids::ChunkId>)],
+    ) -> Result<(), IndexError> {
+        packs.iter().try_for_each(|(pack, chunks)| self.learn(*pack, chunks))
+    }
+
     /// Forgets a pack that was dropped. Hints to it may linger; callers confirm.
     fn forget(&self, pack: coffre_core::ids::PackId) -> Result<(), IndexError>;
 

@@ -25,8 +25,8 @@ use coffre_core::scrub::{
     Census, DAY_MS, DEEP_LIMIT_MS, Find, Kind, MAX_BAD, MAX_FINDS, NEIGHBOURS, Next, Note, Round, Scrub,
     Thing,
 };
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Mutex;
 
 /// Packs of a round that are looked up at once, in order,
@@ -216,11 +216,7 @@ impl Core {
         let mut ids: Vec<PackId> = self.with(|e| {
             e.catalog().packs().map(|p| p.id).filter(|id| from.is_none_or(|from| *id > from)).collect()
         });
-        if ids.len() > AHEAD {
-            ids.select_nth_unstable(AHEAD);
-            ids.truncate(AHEAD);
-        }
-        ids.sort_unstable();
+        first(&mut ids, AHEAD, PackId::cmp);
         ids
     }
 
@@ -252,11 +248,11 @@ impl Core {
 
     /// A pack, and those next to it in the order of ids: their shards lie in the same folders.
     fn neighbours(&self, pack: PackId) -> Vec<PackId> {
-        let all: std::collections::BTreeSet<PackId> =
-            self.with(|e| e.catalog().packs().map(|p| p.id).collect());
-        let behind = all.range((Bound::Excluded(pack), Bound::Unbounded)).take(NEIGHBOURS);
-        let before = all.range(..pack).rev().take(NEIGHBOURS);
-        std::iter::once(pack).chain(behind.copied()).chain(before.copied()).collect()
+        let (mut before, mut behind): (Vec<PackId>, Vec<PackId>) = self
+            .with(|e| e.catalog().packs().map(|p| p.id).filter(|id| *id != pack).partition(|id| *id < pack));
+        first(&mut behind, NEIGHBOURS, PackId::cmp);
+        first(&mut before, NEIGHBOURS, |a, b| b.cmp(a));
+        std::iter::once(pack).chain(behind).chain(before).collect()
     }
 
     fn mark_healed(&self) {
@@ -273,6 +269,15 @@ impl Core {
             find.healed_ms = healed.then_some(wall_ms);
         }
     }
+}
+
+/// Leaves the first `most` of them, in order. Of hundreds of thousands only those are sorted.
+fn first(ids: &mut Vec<PackId>, most: usize, order: impl Fn(&PackId, &PackId) -> Ordering) {
+    if ids.len() > most {
+        ids.select_nth_unstable_by(most, &order);
+        ids.truncate(most);
+    }
+    ids.sort_unstable_by(order);
 }
 
 impl Inner {

@@ -1,9 +1,11 @@
 //! Measures a box that has grown old: mount time, memory, index and the cost of a push with millions of chunks in it.
 //!
-//! `cargo run --release -p coffre-rig --bin population [-- PACKS]` (300,000 packs of 67 chunks unless said: 20 million). The
+//! `cargo run --release --bin population [-- PACKS]` (300,000 packs of 67 chunks unless said: 20 million). The
 //! population is made, not pushed: facts of packs are written into the vault's own checkpoints, their chunks are learnt by its own index,
-//! and each disk gets an empty file for each shard. So nothing of it can be read, and everything that grows with
-//! it is there: catalogue, checkpoint, folders, index. The same pushes are measured before and after, in one run.
+//! and each disk gets a file for each shard. Of a pack's body only the table of contents is there, in a shard file of full length that is
+//! a hole otherwise; so are the other shards' files but for their headers and footers. So no chunk of it can be read, and everything that grows with
+//! it is there: catalogue, checkpoint, folders, index, and what the index is taught from when it was burned. The same pushes
+//! are measured before and after, in one run.
 
 #![allow(clippy::print_stdout)] // Figures are what this program is for.
 
@@ -12,21 +14,24 @@ use coffre_core::bytes::BLOCK;
 use coffre_core::checkpoint;
 use coffre_core::class::LockClass;
 use coffre_core::fact::{Fact, PackFact};
-use coffre_core::geometry::Geometry;
-use coffre_core::ids::{ChunkId, DiskNo, PackId};
+use coffre_core::geometry::{Geometry, MAX_DISKS};
+use coffre_core::ids::{ChunkId, DiskId, DiskNo, PackId};
 use coffre_core::keys::KeyRing;
-use coffre_core::pack::PACK_TARGET;
-use coffre_core::shard::PackDigest;
+use coffre_core::pack::{PACK_TARGET, TocEntry};
+use coffre_core::shard::{BlockTable, SUM_LEN, ShardHeader};
 use coffre_core::slots::{new_identity, open_root};
 use coffre_core::words::RecoveryWords;
 use coffre_rig::rig::binaries::{self, Binaries};
 use coffre_rig::rig::client::Curl;
 use coffre_rig::rig::daemon::{Coffre, Daemon};
 use coffre_rig::rng::Rng;
+use coffre_vault::disk::FsDisk;
 use coffre_vault::index::StoredIndex;
 use coffre_vault::layout;
 use coffre_vault::ports::Index;
+use coffre_vault::survey::read_label;
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -35,6 +40,12 @@ const PUSHES: usize = 5;
 const PUSH_BYTES: usize = 200_000_000;
 const CHUNKS_PER_PACK: u64 = 67;
 const LOOKUPS: u64 = 500_000;
+/// The shard whose end is the end of the body.
+const LAST_DATA_SHARD: u8 = 3;
+/// Length of an authentication tag.
+const TAG_LEN: usize = 16;
+/// Longest that an index may take to be built again.
+const TAUGHT_WITHIN: Duration = Duration::from_secs(3600);
 
 fn main() -> Result<()> {
     let packs: u64 = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(300_000);
@@ -71,10 +82,11 @@ fn main() -> Result<()> {
         println!("{what}: {:.1} s", grown.elapsed().as_secs_f64());
         grown = Instant::now();
     };
-    let image = add_packs(&disks, &words.join(" "), packs)?;
+    let keys = keys_of(&disks[0], &words.join(" "))?;
+    let headers = add_shards(&disks, &keys, packs)?;
+    lap(&format!("(made: {} shard files)", packs * DISKS as u64));
+    let image = add_packs(&disks, &keys, headers)?;
     lap(&format!("(made: a checkpoint of {packs} packs, {} MB)", image / 1_000_000));
-    add_shards(&disks, packs)?;
-    lap(&format!("(made: {} shard names)", packs * DISKS as u64));
     let total = teach(&state.join("index"), packs)?;
     lap(&format!("(made: an index of {total} chunks)"));
     look_up(&state.join("index"), total)?;
@@ -99,7 +111,29 @@ fn main() -> Result<()> {
         anonymous(daemon.pid())? >> 20,
         daemon.usage().context("no /proc")?.peak_bytes >> 20
     );
+    burn(&coffre, &daemon, total)?;
     daemon.stop()?;
+    look_up(&state.join("index"), total)?;
+    Ok(())
+}
+
+/// Burns the index and waits until the daemon has built it again.
+fn burn(coffre: &Coffre, daemon: &Daemon, total: u64) -> Result<()> {
+    let before = daemon.usage().context("no /proc")?.cpu;
+    let since = Instant::now();
+    coffre.json(&["index", "burn"])?;
+    while coffre.json(&["status"])?["index_ready"] != true {
+        ensure!(since.elapsed() < TAUGHT_WITHIN, "the index is not built again after {TAUGHT_WITHIN:?}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let cpu = daemon.usage().context("no /proc")?.cpu - before;
+    println!(
+        "index of {total} chunks burned and built again: {:.1} s, {:.1} CPU s; anonymous memory {} MiB, peak resident {} MiB",
+        since.elapsed().as_secs_f64(),
+        cpu.as_secs_f64(),
+        anonymous(daemon.pid())? >> 20,
+        daemon.usage().context("no /proc")?.peak_bytes >> 20
+    );
     Ok(())
 }
 
@@ -157,32 +191,23 @@ fn chunk_id(n: u64) -> ChunkId {
     ChunkId(id)
 }
 
-/// Writes facts of packs into the newest checkpoint of each disk. Returns its new length.
-fn add_packs(disks: &[PathBuf], words: &str, packs: u64) -> Result<u64> {
+fn keys_of(disk: &Path, words: &str) -> Result<KeyRing> {
     let words = RecoveryWords::parse_text(words).context("the words do not read")?;
-    let (vault, root) = open_root(&fs::read(disks[0].join(layout::KEYS))?, &new_identity(*words.entropy()))?;
-    let keys = KeyRing::new(&root, vault);
+    let (vault, root) = open_root(&fs::read(disk.join(layout::KEYS))?, &new_identity(*words.entropy()))?;
+    Ok(KeyRing::new(&root, vault))
+}
+
+/// Writes facts of packs into the newest checkpoint of each disk. Returns its new length.
+fn add_packs(disks: &[PathBuf], keys: &KeyRing, headers: Vec<PackFact>) -> Result<u64> {
     let newest = newest_checkpoint(&disks[0])?.context("the daemon left no checkpoint")?;
     let name = layout::checkpoint(newest);
     let old = fs::read(disks[0].join(&name))?;
-    let anchor = checkpoint::verify(vault, &old).context("the checkpoint is not whole")?;
-    let mut facts = checkpoint::open(&keys, &old)?;
-    let geometry = Geometry::new(4, 2)?;
-    facts.extend((0..packs).map(|n| {
-        Fact::PackAdded(PackFact {
-            id: pack_id(n),
-            class: LockClass::DAYS_30,
-            pack_len: PACK_TARGET as u64,
-            toc_sealed_len: 4096,
-            geometry,
-            epoch: 1,
-            disks: (0..DISKS as u8).map(DiskNo).collect(),
-            digest: PackDigest(chunk_id(n).0),
-        })
-    }));
+    let anchor = checkpoint::verify(keys.vault(), &old).context("the checkpoint is not whole")?;
+    let mut facts = checkpoint::open(keys, &old)?;
+    facts.extend(headers.into_iter().map(Fact::PackAdded));
     let mut salt = [0; 16];
     Rng::new(99).fill(&mut salt);
-    let image = checkpoint::encode(&keys, anchor, salt, &facts)?;
+    let image = checkpoint::encode(keys, anchor, salt, &facts)?;
     for disk in disks {
         fs::write(disk.join(&name), &image)?;
     }
@@ -190,14 +215,95 @@ fn add_packs(disks: &[PathBuf], words: &str, packs: u64) -> Result<u64> {
     Ok(image.len() as u64)
 }
 
-/// An empty file for each shard: what a listing finds.
-fn add_shards(disks: &[PathBuf], packs: u64) -> Result<()> {
-    for disk in disks {
-        for n in 0..packs {
-            File::create(disk.join(layout::shard(pack_id(n))))?;
+/// A file for each shard with its header and footer; the last data shard's has the pack's table of contents as well.
+fn add_shards(disks: &[PathBuf], keys: &KeyRing, packs: u64) -> Result<Vec<PackFact>> {
+    let ids = disks.iter().map(|disk| id_of(disk)).collect::<Result<Vec<_>>>()?;
+    let mut facts = Vec::with_capacity(usize::try_from(packs)?);
+    let mut data = Vec::new();
+    for n in 0..packs {
+        let toc = sealed_toc(keys, n)?;
+        let (header, table) = last_data_shard(keys, n, &mut data, &toc)?;
+        facts.push(PackFact {
+            id: header.pack,
+            class: header.class,
+            pack_len: header.pack_len,
+            toc_sealed_len: header.toc_sealed_len,
+            geometry: header.geometry,
+            epoch: header.epoch,
+            disks: (0..DISKS as u8).map(DiskNo).collect(),
+            digest: header.digest(),
+        });
+        for (shard, (disk, id)) in (0..).zip(disks.iter().zip(&ids)) {
+            let ends = header.sibling(shard, *id, header.epoch)?.to_bytes();
+            let file = File::create(disk.join(layout::shard(header.pack)))?;
+            file.set_len(header.file_len())?;
+            file.write_all_at(&ends, 0)?;
+            file.write_all_at(&ends, header.footer_in_file().start)?;
+            if shard == LAST_DATA_SHARD {
+                let start = header.locate(header.toc_in_pack().start).1;
+                file.write_all_at(&toc, header.block_in_file(0).start + start)?;
+                file.write_all_at(&table.to_bytes(), header.table_in_file().start)?;
+            }
         }
     }
-    Ok(())
+    Ok(facts)
+}
+
+fn id_of(disk: &Path) -> Result<DiskId> {
+    let disk = FsDisk::attach(disk).map_err(|why| anyhow::anyhow!("{why:?}"))?;
+    Ok(read_label(&disk).map_err(|why| anyhow::anyhow!("{why:?}"))?.disk)
+}
+
+/// The sealed table of contents of pack `n`: chunks of equal length that fill it.
+fn sealed_toc(keys: &KeyRing, n: u64) -> Result<Vec<u8>> {
+    let ids = (n * CHUNKS_PER_PACK..(n + 1) * CHUNKS_PER_PACK).map(chunk_id);
+    let each = (PACK_TARGET as u64 - BLOCK as u64) / CHUNKS_PER_PACK;
+    let entries: Vec<TocEntry> = (0u32..)
+        .zip(ids)
+        .map(|(at, chunk)| TocEntry {
+            chunk,
+            offset: at * each as u32,
+            sealed_len: each as u32,
+            plain_len: each as u32 - TAG_LEN as u32,
+            compressed: false,
+        })
+        .collect();
+    // As `docs/format.md` has it: version and entries; bound to vault, pack and length of the body.
+    let mut encoder = minicbor::Encoder::new(Vec::new());
+    encoder.array(2)?.u8(1)?.encode(&entries)?;
+    let mut aad = [keys.vault().0, pack_id(n).0].concat();
+    aad.extend_from_slice(&(PACK_TARGET as u64).to_le_bytes());
+    let mut sealed = Vec::new();
+    keys.toc_key(pack_id(n)).seal(0, &aad, encoder.writer(), &mut sealed)?;
+    Ok(sealed)
+}
+
+/// Header and table of the last data shard of pack `n`, and in `data` that shard's bytes: zeros and the table of contents.
+fn last_data_shard(
+    keys: &KeyRing,
+    n: u64,
+    data: &mut Vec<u8>,
+    toc: &[u8],
+) -> Result<(ShardHeader, BlockTable)> {
+    let mut header = ShardHeader {
+        vault: keys.vault(),
+        pack: pack_id(n),
+        disk: DiskId([0; 16]),
+        epoch: 1,
+        geometry: Geometry::new(4, 2)?,
+        shard: LAST_DATA_SHARD,
+        class: LockClass::DAYS_30,
+        pack_len: PACK_TARGET as u64,
+        toc_sealed_len: u32::try_from(toc.len())?,
+        roots: [[0; SUM_LEN]; MAX_DISKS],
+        read_only: false,
+    };
+    data.resize(usize::try_from(header.shard_len())?, 0);
+    let start = data.len() - toc.len();
+    data[start..].copy_from_slice(toc);
+    let table = BlockTable::compute(header.vault, header.pack, LAST_DATA_SHARD, data);
+    header.roots[usize::from(LAST_DATA_SHARD)] = table.root();
+    Ok((header, table))
 }
 
 fn teach(index: &Path, packs: u64) -> Result<u64> {

@@ -119,16 +119,23 @@ impl StoredIndex {
         // Hints to packs that were forgotten meanwhile, or never learnt to the end, stay behind.
         let known = |(id, hint): (ChunkId, ChunkHint)| Some((id, *place.get(&hint.pack)?, hint.position));
         let entries: Vec<Entry> = hints.all()?.into_iter().filter_map(known).collect();
-        if !entries.is_empty() {
-            let number = self.write().take_number();
-            let segment = Segment::write(&self.dir, number, &packs, &entries);
-            let segment = segment.map_err(|e| trouble("write a segment in", &self.dir, &e))?;
-            // Seen in the segment before it vanishes from sled.
-            self.write().segments.push(Arc::new(segment));
-        }
+        // Seen in the segment before it vanishes from sled.
+        self.write_segment(&packs, &entries)?;
         hints.clear_hints()?;
         self.merge()?;
         self.tidy(&hints)
+    }
+
+    /// A new segment, the newest; none when it would be empty. The caller holds `learning`.
+    fn write_segment(&self, packs: &[PackId], entries: &[Entry]) -> Result<(), IndexError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let number = self.write().take_number();
+        let segment = Segment::write(&self.dir, number, packs, entries);
+        let segment = segment.map_err(|e| trouble("write a segment in", &self.dir, &e))?;
+        self.write().segments.push(Arc::new(segment));
+        Ok(())
     }
 
     /// Makes one segment out of the oldest small ones when there are enough of them. One that cannot be read stays as
@@ -208,6 +215,24 @@ impl Index for StoredIndex {
             *young = Young::default();
         }
         Ok(())
+    }
+
+    /// Enough packs at once are written as a segment and never enter sled.
+    fn learn_many(&self, packs: &[(PackId, Vec<ChunkId>)]) -> Result<(), IndexError> {
+        if packs.len() * MERGED_AT_ONCE < self.packs_per_segment {
+            return packs.iter().try_for_each(|(pack, chunks)| self.learn(*pack, chunks));
+        }
+        let mut young = self.learning();
+        if young.packs > 0 {
+            // What was learnt before is older: sled is asked first.
+            self.seal()?;
+            *young = Young::default();
+        }
+        let ids: Vec<PackId> = packs.iter().map(|pack| pack.0).collect();
+        self.write_segment(&ids, &segment::entries_of(packs))?;
+        self.read().hints()?.remember_no_more(&ids)?;
+        self.write().forgotten.retain(|pack| !ids.contains(pack));
+        self.merge()
     }
 
     fn forget(&self, pack: PackId) -> Result<(), IndexError> {

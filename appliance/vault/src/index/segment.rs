@@ -17,6 +17,8 @@ use std::sync::Arc;
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
 
 const MAGIC: &[u8; 8] = b"cofidx\x001";
+/// 2: the place of a block is the key of its checksum.
+const VERSION: u32 = 2;
 const BLOCK_LEN: usize = 4096;
 const ENTRY_LEN: usize = 40;
 const SUM_LEN: usize = 16;
@@ -101,7 +103,7 @@ impl Segment {
         let named = path.file_name().is_some_and(|name| name == file_name(number).as_str());
         let in_bounds =
             packs <= MAX_PACKS && (1..=MAX_ENTRIES).contains(&entries) && filter_len <= 2 * MAX_ENTRIES;
-        if fixed[..8] != *MAGIC || u32_at(&fixed, 8) != 1 || !named || !in_bounds {
+        if fixed[..8] != *MAGIC || u32_at(&fixed, 8) != VERSION || !named || !in_bounds {
             return Err(bad("not a segment of this name and version"));
         }
         let blocks = entries.div_ceil(ENTRIES_PER_BLOCK);
@@ -134,12 +136,12 @@ impl Segment {
                 break;
             }
             let block = self.block(no).map_err(|e| IndexError(format!("{}: {e}", self.path.display())))?;
-            let entries: Vec<&[u8]> = block.chunks_exact(ENTRY_LEN).collect();
+            let (entries, _) = block.as_chunks::<ENTRY_LEN>();
             if let Ok(at) = entries.binary_search_by(|entry| entry[..32].cmp(&id.0)) {
-                let pack = self.packs.get(u32_at(entries[at], 32) as usize);
+                let pack = self.packs.get(u32_at(&entries[at], 32) as usize);
                 let pack =
                     *pack.ok_or_else(|| IndexError("a segment names a pack it does not list".into()))?;
-                return Ok(Some(ChunkHint { pack, position: u32_at(entries[at], 36) }));
+                return Ok(Some(ChunkHint { pack, position: u32_at(&entries[at], 36) }));
             }
         }
         Ok(None)
@@ -157,6 +159,23 @@ impl Segment {
         block.truncate(entries * ENTRY_LEN);
         Ok(block)
     }
+}
+
+/// Sorted entries of packs and the chunks at their positions; the place of a pack is its place in the list. Of a chunk
+/// that is in two, the later one holds.
+pub(super) fn entries_of(packs: &[(PackId, Vec<ChunkId>)]) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::with_capacity(packs.iter().map(|(_, chunks)| chunks.len()).sum());
+    for (place, (_, chunks)) in packs.iter().enumerate().rev() {
+        entries.extend(chunks.iter().zip(0..).map(|(id, position)| (*id, place as u32, position)));
+    }
+    settle(entries)
+}
+
+/// Stable: of equal ids the first one stays.
+fn settle(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_by_key(|entry| entry.0);
+    entries.dedup_by_key(|entry| entry.0);
+    entries
 }
 
 /// What these segments know, but for forgotten packs: their packs, and sorted entries. Where two know a chunk, the later
@@ -191,10 +210,7 @@ pub(super) fn union(
     if packs.len() > MAX_PACKS {
         return Err(bad("too many packs for one segment"));
     }
-    // Stable: of equal ids the one of the latest segment comes first.
-    entries.sort_by_key(|entry| entry.0);
-    entries.dedup_by_key(|entry| entry.0);
-    Ok((packs, entries))
+    Ok((packs, settle(entries)))
 }
 
 /// Name of the file of segment `number`.
@@ -217,7 +233,7 @@ fn head(number: u64, packs: &[PackId], entries: &[Entry]) -> Vec<u8> {
     rest.extend(firsts.flat_map(|first| prefix(&first.0).to_le_bytes()));
     let mut head = Vec::with_capacity(HEAD_START + rest.len());
     head.extend_from_slice(MAGIC);
-    head.extend_from_slice(&1_u32.to_le_bytes());
+    head.extend_from_slice(&VERSION.to_le_bytes());
     head.extend_from_slice(&(packs.len() as u32).to_le_bytes());
     head.extend_from_slice(&(entries.len() as u64).to_le_bytes());
     head.extend_from_slice(&number.to_le_bytes());
@@ -276,12 +292,14 @@ fn head_hash(fixed: &[u8], rest: &[u8]) -> [u8; 32] {
     *blake3::Hasher::new().update(fixed).update(rest).finalize().as_bytes()
 }
 
-/// Bound to its place, so that a block of another segment or position does not pass.
+/// Bound to its place, so that a block of another segment or position does not pass. The place is the key: in front
+/// of the bytes it would shift them against the hash's own blocks.
 fn block_hash(number: u64, no: u64, entries: &[u8]) -> [u8; SUM_LEN] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&number.to_le_bytes()).update(&no.to_le_bytes()).update(entries);
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&number.to_le_bytes());
+    key[8..16].copy_from_slice(&no.to_le_bytes());
     let mut sum = [0; SUM_LEN];
-    sum.copy_from_slice(&hasher.finalize().as_bytes()[..SUM_LEN]);
+    sum.copy_from_slice(&blake3::keyed_hash(&key, entries).as_bytes()[..SUM_LEN]);
     sum
 }
 

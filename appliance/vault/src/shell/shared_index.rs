@@ -18,6 +18,9 @@ impl Index for SharedIndex {
     fn learn(&self, pack: PackId, chunks: &[ChunkId]) -> IndexResult<()> {
         self.0.learn(pack, chunks)
     }
+    fn learn_many(&self, packs: &[(PackId, Vec<ChunkId>)]) -> IndexResult<()> {
+        self.0.learn_many(packs)
+    }
     fn forget(&self, pack: PackId) -> IndexResult<()> {
         self.0.forget(pack)
     }

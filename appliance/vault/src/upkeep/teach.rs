@@ -2,15 +2,15 @@
 
 use super::Did;
 use crate::core::Core;
-use coffre_core::fact::PackFact;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::{ChunkId, PackId};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-/// Most packs taught to the index in one step.
-const TAUGHT_AT_ONCE: usize = 64;
-const MOST_TAUGHT_AT_ONCE: usize = 1_024;
+/// Most packs taught to the index in one step: about a segment of it.
+const TAUGHT_AT_ONCE: usize = 1_000;
+/// No more packs are taken into a step that has this many chunks.
+const CHUNKS_AT_ONCE: usize = 1 << 17;
 
 impl Core {
     /// The index comes last: whatever is wrong with it, the rest does not wait.
@@ -32,24 +32,24 @@ impl Core {
         }
         let known: HashSet<PackId> =
             self.index.packs().map_err(|e| Fault::transient(e.to_string()))?.into_iter().collect();
-        let mut lacking: Vec<PackFact> =
-            self.with(|e| e.catalog().packs().filter(|p| !known.contains(&p.id)).cloned().collect());
-        lacking.sort_unstable_by_key(|p| p.id);
+        let mut lacking: Vec<PackId> =
+            self.with(|e| e.catalog().packs().map(|p| p.id).filter(|id| !known.contains(id)).collect());
+        lacking.sort_unstable();
         self.index_lacking.store(lacking.len() as u64, Ordering::Relaxed);
-        // Each call lists what lacks: of much, more is taught between two lists.
-        let at_once = (lacking.len() / 64).clamp(TAUGHT_AT_ONCE, MOST_TAUGHT_AT_ONCE);
-        let mut learnt = 0;
-        for pack in &lacking {
-            if learnt == at_once {
+        let (mut taught, mut chunks) = (Vec::new(), 0);
+        for id in lacking {
+            if taught.len() == TAUGHT_AT_ONCE || chunks >= CHUNKS_AT_ONCE {
                 break;
             }
+            let Some(pack) = self.with(|e| e.catalog().pack(&id).cloned()) else { continue };
             // A pack that cannot be read now is taught when it can be.
-            if let Ok(entries) = self.toc(pack) {
-                let chunks: Vec<ChunkId> = entries.iter().map(|e| e.chunk).collect();
-                self.index.learn(pack.id, &chunks).map_err(|e| Fault::transient(e.to_string()))?;
-                learnt += 1;
+            if let Ok(entries) = self.toc(&pack) {
+                chunks += entries.len();
+                taught.push((id, entries.iter().map(|e| e.chunk).collect::<Vec<ChunkId>>()));
             }
         }
+        let learnt = taught.len();
+        self.index.learn_many(&taught).map_err(|e| Fault::transient(e.to_string()))?;
         if learnt == 0 {
             self.note_all_objects()?;
             self.index_ready.store(true, Ordering::Relaxed);
