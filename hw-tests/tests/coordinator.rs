@@ -1,7 +1,7 @@
 //! The coordinator's rules in a seeded world: R1 to R6, the witness, 1+1 and 2+2, checkpoints; and their bug bank.
 
 use coffre_core::flaw::Flaws;
-use coffre_rig::coordsim::{COORDINATOR_FLAWS, Case, Outcome, ROSTER_FLAWS, run};
+use coffre_rig::coordsim::{COORDINATOR_FLAWS, Case, HOLE_FLAWS, Outcome, ROSTER_FLAWS, run};
 use coffre_rig::scale;
 
 const GEOMETRIES: &[(usize, usize)] =
@@ -16,6 +16,7 @@ fn case(seed: u64, flaws: Flaws) -> Case {
         m,
         steps: if turn % 4 < 2 { 250 } else { 400 },
         faults: turn % 2 == 1,
+        rot: turn % 8 >= 4 && turn % 8 != 6,
         witness: !turn.is_multiple_of(3),
         changes: turn % 4 >= 2,
         eager: turn % 8 == 6,
@@ -37,6 +38,8 @@ fn nothing_acknowledged_is_lost() {
         sum.begun += out.begun;
         sum.changed += out.changed;
         sum.stranded += out.stranded;
+        sum.rotten += out.rotten;
+        sum.bad_nights += out.bad_nights;
     }
     eprintln!("{sum:?}");
     assert!(
@@ -44,9 +47,25 @@ fn nothing_acknowledged_is_lost() {
             && sum.checkpoints > 1_000
             && sum.witnessed > 1_000
             && sum.changed > 500
+            && sum.bad_nights > 1_000
             && sum.stranded < 20,
         "the world sleeps: {sum:?}"
     );
+}
+
+/// Single records and checkpoints rot on more disks in one night than the geometry can miss, each with a good copy
+/// elsewhere: the box comes up writable, nothing acknowledged is lost, and each disk gets back what it lacks.
+#[test]
+fn rot_on_many_disks_stops_nobody() {
+    let mut sum = Outcome::default();
+    for seed in 0..scale("COFFRE_COORD_ROT_SEEDS", 10_000) {
+        let rot = Case { rot: true, faults: false, changes: seed % 3 == 0, ..case(seed, Flaws::NONE) };
+        let out = run(rot).unwrap_or_else(|e| panic!("{e}"));
+        sum.rotten += out.rotten;
+        sum.bad_nights += out.bad_nights;
+    }
+    eprintln!("{sum:?}");
+    assert!(sum.bad_nights > 5_000, "the nights are quiet: {sum:?}");
 }
 
 /// One seed again: `COFFRE_REPLAY=SEED cargo test ... replay`.
@@ -71,7 +90,7 @@ fn the_same_seed_gives_the_same_trace() {
 fn every_coordinator_flaw_is_caught() {
     let tries = scale("COFFRE_COORD_FLAW_SEEDS", 200_000);
     let mut unseen = Vec::new();
-    for flaw in COORDINATOR_FLAWS.iter().chain(ROSTER_FLAWS) {
+    for flaw in COORDINATOR_FLAWS.iter().chain(ROSTER_FLAWS).chain(HOLE_FLAWS) {
         // Flaws of changes show where disks are changed: only such runs are tried.
         const SMALL: &[(usize, usize)] = &[(3, 1), (1, 0), (2, 1), (1, 1)];
         let of_changes = ROSTER_FLAWS.contains(flaw);

@@ -110,6 +110,12 @@ pub enum Flaw {
     OldRoster,
     /// Count versions by one, whatever epoch writes them (R7).
     ReuseVersion,
+    /// Take a disk with a hole in its journal for one that lost its end.
+    HoleConvicts,
+    /// Put aside what stands behind a hole of one disk, and write it anew.
+    HoleCutsTail,
+    /// Count a disk without mending its holes.
+    HolesCount,
 }
 
 /// All flaws, for the rig to go through.
@@ -165,6 +171,9 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::SeeNewcomer,
     Flaw::OldRoster,
     Flaw::ReuseVersion,
+    Flaw::HoleConvicts,
+    Flaw::HoleCutsTail,
+    Flaw::HolesCount,
 ];
 
 /// A set of flaws; empty in any appliance.

@@ -4,8 +4,10 @@
 //! same code runs on a thread per lane and in the simulator, where a power cut may strike at any operation.
 
 mod audit;
+mod prepare;
 
 pub use audit::Audit;
+pub use prepare::Prepare;
 
 use crate::ballast;
 use crate::inspect::{Damage, Wanted};
@@ -25,15 +27,8 @@ use std::sync::Arc;
 pub enum Job {
     /// Write the label into its slot.
     Label(Label),
-    /// Put aside the journal from `keep` on, all of it when there is no `keep`; first the checkpoint `base`.
-    Prepare {
-        /// End of what it keeps.
-        keep: Option<Spot>,
-        /// The checkpoint to have first.
-        base: Option<(Anchor, Arc<Vec<u8>>)>,
-        /// Number for the names of what is put aside.
-        tag: u64,
-    },
+    /// Make the journal one without holes that ends where it must.
+    Prepare(Arc<Prepare>),
     /// Write journal records at their places.
     Journal {
         /// Runs of adjoining bytes.
@@ -117,9 +112,8 @@ impl Job {
     /// Bytes it writes, roughly: large jobs may take longer.
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Prepare { base: Some((_, image)), .. } | Self::Checkpoint { image, .. } => {
-                image.len() as u64
-            }
+            Self::Prepare(prepare) => prepare.bytes(),
+            Self::Checkpoint { image, .. } => image.len() as u64,
             Self::Journal { pieces, .. } => pieces.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
             Self::Shard { pack, shard } => pack.data(*shard).len() as u64,
             // Written and read back, or read.
@@ -135,11 +129,7 @@ impl Job {
     pub fn is_journal(&self) -> bool {
         matches!(
             self,
-            Self::Label(_)
-                | Self::Prepare { .. }
-                | Self::Journal { .. }
-                | Self::Forget { .. }
-                | Self::Audit(_)
+            Self::Label(_) | Self::Prepare(_) | Self::Journal { .. } | Self::Forget { .. } | Self::Audit(_)
         )
     }
 }
@@ -160,7 +150,7 @@ fn once(disk: &dyn Disk, job: &Job, flaws: Flaws) -> DiskResult<Done> {
     let hand = Hand { disk, flaws };
     match job {
         Job::Label(label) => hand.label(label)?,
-        Job::Prepare { keep, base, tag } => hand.prepare(*keep, base.as_ref(), *tag)?,
+        Job::Prepare(prepare) => hand.prepare(prepare)?,
         Job::Journal { pieces, segment_len } => hand.journal(pieces, *segment_len)?,
         Job::Shard { pack, shard } => hand.shard(pack, *shard)?,
         Job::Heal { shard, wanted } => return hand.heal(shard, wanted),
@@ -234,65 +224,6 @@ impl Hand<'_> {
             Err(DiskError::NotFound(_)) => Ok(Vec::new()),
             Err(e) => Err(e),
         }
-    }
-
-    fn prepare(&self, keep: Option<Spot>, base: Option<&(Anchor, Arc<Vec<u8>>)>, tag: u64) -> DiskResult<()> {
-        if let Some((anchor, image)) = base {
-            self.checkpoint(*anchor, image)?;
-        }
-        for n in self.segments()? {
-            match keep {
-                Some(keep) if n < keep.segment => {}
-                Some(keep) if n == keep.segment => self.put_tail_aside(n, keep.offset, tag)?,
-                _ => self.put_segment_aside(n, tag)?,
-            }
-        }
-        self.settle_kept(keep)
-    }
-
-    /// What is kept may have been read from a cache: a daemon that was killed leaves records written and not synced.
-    /// From here on they count, so they are made durable first.
-    fn settle_kept(&self, keep: Option<Spot>) -> DiskResult<()> {
-        let kept = self.segments()?.into_iter().filter(|n| keep.is_some_and(|k| *n <= k.segment));
-        let checkpoints = match self.disk.list(layout::CHECKPOINTS) {
-            Ok(names) => names.iter().filter_map(|n| layout::checkpoint_seq(n)).collect(),
-            Err(DiskError::NotFound(_)) => Vec::new(),
-            Err(e) => return Err(e),
-        };
-        let paths = kept.map(layout::segment).chain(checkpoints.into_iter().map(layout::checkpoint));
-        for path in paths {
-            self.disk.open_rw(&path)?;
-            self.sync(&path)?;
-            self.disk.close(&path);
-        }
-        self.sync_dir(layout::JOURNAL)?;
-        self.sync_dir(layout::CHECKPOINTS)
-    }
-
-    fn put_segment_aside(&self, n: u32, tag: u64) -> DiskResult<()> {
-        let path = layout::segment(n);
-        self.disk.close(&path);
-        self.disk.rename(&path, &format!("{}/{tag:016x}-{n:08x}.seg", layout::QUARANTINE))?;
-        self.sync_dir(layout::QUARANTINE)?;
-        self.sync_dir(layout::JOURNAL)
-    }
-
-    /// Copies what stands behind `offset` into the quarantine, then makes it zeros.
-    fn put_tail_aside(&self, n: u32, offset: u32, tag: u64) -> DiskResult<()> {
-        let path = layout::segment(n);
-        let len = self.disk.len(&path)?;
-        let rest = len.saturating_sub(u64::from(offset)) as usize;
-        let tail = self.disk.read_at(&path, u64::from(offset), rest)?;
-        let used = tail.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
-        if used == 0 {
-            return Ok(());
-        }
-        let aside = format!("{}/{tag:016x}-{n:08x}-{offset:08x}.tail", layout::QUARANTINE);
-        self.new_file(layout::QUARANTINE, &aside, &[&tail[..used]])?;
-        self.disk.close(&path);
-        self.disk.open_rw(&path)?;
-        self.disk.write_at(&path, u64::from(offset), &vec![0; coffre_core::bytes::blocks(used).min(rest)])?;
-        self.sync(&path)
     }
 
     fn journal(&self, pieces: &[(Spot, Vec<u8>)], segment_len: u32) -> DiskResult<()> {

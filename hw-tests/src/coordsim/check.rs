@@ -6,7 +6,7 @@
 
 use super::disk::ModelDisk;
 use coffre_core::coord::{Coordinator, Plan, Verdict};
-use coffre_core::ids::RecordHash;
+use coffre_core::ids::{DiskNo, RecordHash};
 use std::collections::{BTreeMap, HashMap};
 
 #[derive(Default)]
@@ -44,6 +44,27 @@ impl Ledger {
             news += 1;
         }
         news
+    }
+
+    /// The acknowledged record of this number.
+    pub fn acked(&self, seq: u64) -> Option<RecordHash> {
+        self.acked.get(&seq).map(|(hash, _)| *hash)
+    }
+
+    /// What a disk in use is said to have, it has, record by record and in place.
+    pub fn check_written(
+        coord: &Coordinator,
+        disks: &[ModelDisk],
+        place: impl Fn(DiskNo) -> Option<usize>,
+    ) -> Result<(), String> {
+        for no in coord.in_use().iter() {
+            let Some(disk) = place(no).and_then(|p| disks.get(p)) else { continue };
+            let said = (coord.base().seq + 1..=coord.synced(no)).filter_map(|seq| coord.placed(seq));
+            if let Some(r) = said.into_iter().find(|r| !disk.has(r)) {
+                return Err(format!("disk {no} counts and lacks record {}", r.meta.header.seq));
+            }
+        }
+        Ok(())
     }
 
     pub fn check_boot(&mut self, plan: &Plan, seats: &Seats, disks: &[ModelDisk]) -> Result<(), String> {

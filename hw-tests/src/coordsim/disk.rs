@@ -3,7 +3,15 @@
 use crate::rng::Rng;
 use coffre_core::coord::{Act, Anchor, Placed, Spot, View};
 use coffre_core::roster::Roster;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+
+/// Something that rots.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Rotten {
+    Record([u8; 32]),
+    /// The checkpoint that stands for this record.
+    Checkpoint([u8; 32]),
+}
 
 #[derive(Clone)]
 pub(super) struct ModelDisk {
@@ -21,6 +29,10 @@ pub(super) struct ModelDisk {
     pub promised: u64,
     pub records: Vec<Placed>,
     pub anchors: Vec<Anchor>,
+    /// What acts that failed left in its cache: shown until a power cut, and never durable.
+    cached: Vec<Placed>,
+    /// What rotted on it and it does not show again yet.
+    pub rotten: HashSet<Rotten>,
     /// Acts in order, as a disk's lane has them.
     pub pending: VecDeque<Given>,
     /// Earlier durable states, for disks that come back from the past.
@@ -58,13 +70,16 @@ impl ModelDisk {
             promised: 0,
             records: Vec::new(),
             anchors: Vec::new(),
+            cached: Vec::new(),
+            rotten: HashSet::new(),
             pending: VecDeque::new(),
             past: Vec::new(),
         }
     }
 
     pub fn view(&self) -> View {
-        let mut records = self.records.clone();
+        let durable = self.records.iter().filter(|r| !self.cached.iter().any(|c| overlaps(c, r)));
+        let mut records: Vec<Placed> = durable.chain(&self.cached).copied().collect();
         records.sort_by_key(|r| r.spot);
         let (promised, version, since) = (self.promised, self.roster.version, self.since);
         View { promised, version, since, anchors: self.anchors.clone(), records }
@@ -82,8 +97,10 @@ impl ModelDisk {
             Act::Promise { epoch, .. } => self.promised = *epoch,
             Act::Prepare { keep, base, .. } => {
                 if let Some(base) = base {
-                    self.anchors = vec![*base];
-                    self.records.clear();
+                    self.take_checkpoint(*base);
+                }
+                for r in records {
+                    self.put(*r);
                 }
                 self.put_aside(*keep);
             }
@@ -99,17 +116,59 @@ impl ModelDisk {
     /// Writing over a place replaces what was there.
     fn put(&mut self, r: Placed) {
         self.records.retain(|old| !overlaps(old, &r));
+        self.cached.retain(|old| !overlaps(old, &r));
+        self.rotten.remove(&Rotten::Record(r.meta.hash.0));
         self.records.push(r);
     }
 
     fn put_aside(&mut self, from: Spot) {
         self.records.retain(|r| r.spot < from);
+        self.cached.retain(|r| r.spot < from);
+    }
+
+    pub fn take_checkpoint(&mut self, base: Anchor) {
+        self.rotten.remove(&Rotten::Checkpoint(base.hash.0));
+        self.anchors.retain(|a| a.hash != base.hash);
+        self.anchors.push(base);
+    }
+
+    /// An act failed: some of what it was writing may show, and be gone with the next power cut.
+    pub fn fail(&mut self, given: &Given, rng: &mut Rng) {
+        self.failed = true;
+        for r in given.records.iter().filter(|_| rng.chance(1, 2)) {
+            self.cached.retain(|old| !overlaps(old, r));
+            self.cached.push(*r);
+        }
+    }
+
+    /// Whether it has this, durably and in its place.
+    pub fn has(&self, r: &Placed) -> bool {
+        self.records.contains(r)
+    }
+
+    /// Whether it shows a good copy.
+    pub fn shows(&self, what: Rotten) -> bool {
+        let anchored = |hash| self.anchors.iter().any(|a| a.hash.0 == hash);
+        match what {
+            Rotten::Record(hash) => anchored(hash) || self.records.iter().any(|r| r.meta.hash.0 == hash),
+            Rotten::Checkpoint(hash) => anchored(hash),
+        }
+    }
+
+    pub fn rot(&mut self, what: Rotten) {
+        match what {
+            Rotten::Record(hash) => self.records.retain(|r| r.meta.hash.0 != hash),
+            Rotten::Checkpoint(hash) => self.anchors.retain(|a| a.hash.0 != hash),
+        }
+        self.rotten.insert(what);
     }
 
     pub fn forget_before(&mut self, anchor: Anchor) {
         // Whole segments go, so some records before the anchor may stay.
         self.records.retain(|r| r.spot.segment >= anchor.end.segment);
         self.anchors.retain(|a| a.seq >= anchor.seq);
+        // It has the anchor, and every record after it: it counts.
+        self.rotten.clear();
     }
 
     /// A power cut: of what was under way, anything may have happened.
@@ -121,24 +180,24 @@ impl ModelDisk {
         {
             let Given { act, records, .. } = &given;
             match act {
-                Act::Write { .. } => {
-                    for r in records {
-                        match rng.below(3) {
-                            0 => self.put(*r),
-                            // Torn: what stood there is gone, and the record is not there.
-                            1 => self.records.retain(|old| !overlaps(old, r)),
-                            _ => {}
-                        }
+                Act::Write { .. } => self.put_some(records, rng),
+                // The checkpoint is made durable, then the holes are mended, then the tail is put aside.
+                Act::Prepare { base, keep, .. } => {
+                    let came_to = rng.below(4);
+                    if came_to > 0
+                        && let Some(base) = base
+                    {
+                        self.take_checkpoint(*base);
                     }
-                }
-                Act::Prepare { base: Some(base), keep, .. } => {
-                    // The checkpoint is made durable before the old journal is put aside.
-                    if rng.chance(2, 3) {
-                        self.anchors.push(*base);
-                        if rng.chance(1, 2) {
-                            self.records.clear();
-                            self.put_aside(*keep);
+                    match came_to {
+                        2 => self.put_some(records, rng),
+                        3 => {
+                            records.iter().for_each(|r| self.put(*r));
+                            if rng.chance(1, 2) {
+                                self.put_aside(*keep);
+                            }
                         }
+                        _ => {}
                     }
                 }
                 _ => {
@@ -150,6 +209,19 @@ impl ModelDisk {
         }
         self.attached = false;
         self.failed = false;
+        self.cached.clear();
+    }
+
+    /// Of records that were being written, each may be there, or torn, or not begun.
+    fn put_some(&mut self, records: &[Placed], rng: &mut Rng) {
+        for r in records {
+            match rng.below(3) {
+                0 => self.put(*r),
+                // Torn: what stood there is gone, and the record is not there.
+                1 => self.records.retain(|old| !overlaps(old, r)),
+                _ => {}
+            }
+        }
     }
 
     /// One bad thing: a sync that lied, a return from the past, a rotten record, a lost checkpoint.

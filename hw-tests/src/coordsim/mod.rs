@@ -4,10 +4,12 @@
 //! act anything that a real disk could leave: nothing, all, or any subset of the records it was writing. The real
 //! coordinator runs, not a copy. What is checked is in `check`: nothing acknowledged is missing from a history that
 //! this box goes on writing from, no two histories share an epoch, and a box with nothing wrong is never read-only.
-//! Disks are also replaced and added, and those that left turn up again: that is in `rosters`.
+//! Disks are also replaced and added, and those that left turn up again: that is in `rosters`; single records rot on
+//! several disks in one night: that is in `nights`.
 
 mod check;
 mod disk;
+mod nights;
 mod rosters;
 
 use crate::rng::Rng;
@@ -35,6 +37,8 @@ pub struct Case {
     pub steps: usize,
     /// Whether disks lie, go stale and rot (within the budget of m, unless the dice say beyond).
     pub faults: bool,
+    /// Whether single records rot while the box is off, each with a good copy elsewhere.
+    pub rot: bool,
     /// Whether there is a witness.
     pub witness: bool,
     /// Whether disks are replaced and added.
@@ -64,6 +68,10 @@ pub struct Outcome {
     pub changed: u64,
     /// Ends with a change half-way, too few disks for the plain rule, and a witness that cannot vouch for them.
     pub stranded: u64,
+    /// Records and checkpoints that rotted,
+    pub rotten: u64,
+    /// and nights after which more disks had holes than the geometry can miss.
+    pub bad_nights: u64,
     /// Hash over everything that happened.
     pub trace: u64,
 }
@@ -177,13 +185,23 @@ impl World {
         }
         self.pump();
         self.note_acks();
-        Ok(())
+        self.check_written()
+    }
+
+    /// What disks are said to have, they have.
+    fn check_written(&self) -> Result<(), String> {
+        self.box_
+            .as_ref()
+            .map_or(Ok(()), |coord| Ledger::check_written(coord, &self.disks, |no| self.place(no)))
     }
 
     fn choose_visible(&mut self) -> Vec<usize> {
         let chance = if self.roster.disks.len() <= 3 { 5 } else { 8 };
         let rng = &mut self.rng;
-        (0..self.disks.len()).filter(|p| !self.disks[*p].dead && !rng.chance(1, chance)).collect()
+        let mut visible: Vec<usize> =
+            (0..self.disks.len()).filter(|p| !self.disks[*p].dead && !rng.chance(1, chance)).collect();
+        self.keep_a_good_copy(&mut visible);
+        visible
     }
 
     fn boot(&mut self, visible: Vec<usize>) -> Result<(), String> {
@@ -261,6 +279,9 @@ impl World {
                             Act::Write { from, to, .. } => {
                                 (*from..=*to).filter_map(|s| coord.placed(s)).collect()
                             }
+                            Act::Prepare { holes, .. } => {
+                                holes.iter().filter_map(|s| coord.placed(*s)).collect()
+                            }
                             _ => Vec::new(),
                         };
                         if let Some(place) = self.place(disk) {
@@ -305,16 +326,17 @@ impl World {
         let d = &mut self.disks[pick];
         let Some(given) = d.pending.pop_front() else { return };
         let ok = d.attached && !d.dead && !fails;
-        d.failed |= fails;
         if ok {
             d.carry_out(&given);
+        } else if fails {
+            d.fail(&given, &mut self.rng);
         }
         let labelled = matches!(given.act, Act::Mark { .. });
         let Some(coord) = self.box_.as_mut() else { return };
         match given.act {
             Act::Promise { epoch, .. } => coord.promised(disk, epoch, ok),
             Act::Mark { version, .. } => coord.marked(disk, version, ok),
-            Act::Prepare { base, .. } => coord.prepared(disk, base, ok),
+            Act::Prepare { .. } => coord.prepared(disk, ok),
             Act::Write { to, .. } => coord.wrote(disk, to, ok),
             _ => {}
         }
@@ -327,7 +349,7 @@ impl World {
 
     fn lose_one(&mut self) {
         let pick = self.rng.index(self.disks.len());
-        let may_die = self.ledger.may_spoil(&self.disks, self.geometry.m());
+        let may_die = self.ledger.may_spoil(&self.disks, self.geometry.m()) && !self.anything_rotten();
         let number = self.number(pick);
         let d = &mut self.disks[pick];
         if !d.attached {
@@ -382,7 +404,7 @@ impl World {
         let d = &mut self.disks[place];
         // Only a disk that holds the journal up to there: an anchor must not stand alone beyond its own records.
         if d.attached && coord.in_use().has(disk) && coord.synced(disk) >= anchor.seq {
-            d.anchors.push(anchor);
+            d.take_checkpoint(anchor);
             let holders = holders.with(disk);
             self.checkpoint = Some((anchor, holders));
             let may_forget = coord.checkpointed(anchor, holders);
@@ -417,12 +439,16 @@ impl World {
             let pick = self.rng.index(self.disks.len());
             let m = self.geometry.m();
             let allowed = self.disks[pick].faulty || self.ledger.may_spoil(&self.disks, m);
+            let allowed = allowed && !self.anything_rotten();
             if allowed && !self.disks[pick].dead {
                 self.disks[pick].spoil(&mut self.rng);
             }
         }
         for d in &mut self.disks {
             d.remember();
+        }
+        if cut && self.case.rot && !self.calm && self.rng.chance(1, 2) {
+            self.night_of_rot();
         }
         self.trace(5, 0);
     }
@@ -458,6 +484,9 @@ pub const COORDINATOR_FLAWS: &[Flaw] = &[
     Flaw::CheckpointUnacked,
     Flaw::TruncateMiddle,
 ];
+
+/// Those of holes in a journal.
+pub const HOLE_FLAWS: &[Flaw] = &[Flaw::HoleConvicts, Flaw::HoleCutsTail, Flaw::HolesCount];
 
 /// Those of changes of the roster.
 pub const ROSTER_FLAWS: &[Flaw] = &[

@@ -133,6 +133,7 @@ impl World {
             self.pump();
         }
         self.note_acks();
+        self.check_written()?;
         let of_roster: Vec<&ModelDisk> = (0..self.roster.disks.len() as u8)
             .filter_map(|no| self.place(DiskNo(no)))
             .map(|p| &self.disks[p])

@@ -5,6 +5,7 @@
 //! highest number, is the head. So a record that rotted on one disk is healed by another disk's copy, and a tail that
 //! an abandoned mount left behind loses against any newer Mount record.
 
+use super::held::{self, Held};
 use super::{Anchor, Placed, Spot, Stalled, View};
 use crate::diskset::DiskSet;
 use crate::flaw::{Flaw, Flaws};
@@ -21,9 +22,9 @@ pub struct Adopted {
     pub base: Anchor,
     /// Its records after `base`, without a gap.
     pub chain: Vec<Placed>,
-    /// Per disk, the record up to which it holds this history without a gap; `None`: it needs the checkpoint first.
-    pub have: [Option<Anchor>; MAX_DISKS],
-    /// Disks that contradict what they once confirmed: lied about a sync, or came back from the past.
+    /// Per disk, how much of this history it holds; nothing for one that is not visible.
+    pub have: [Held; MAX_DISKS],
+    /// Disks that show an older end than they once confirmed: lied about a sync, or came back from the past.
     pub convicted: DiskSet,
 }
 
@@ -61,7 +62,7 @@ pub struct Plan {
 pub fn plan(n: usize, m: usize, views: &[Option<View>], witness: Option<&Witness>, flaws: Flaws) -> Plan {
     let graph = Graph::new(views);
     let head = graph.head(views, flaws);
-    let adopted = graph.adopt(head, views);
+    let adopted = graph.adopt(head, views, flaws);
     let visible: DiskSet =
         (0..n as u8).map(DiskNo).filter(|d| views.get(d.ix()).is_some_and(Option::is_some)).collect();
     let top = head.epoch;
@@ -146,20 +147,25 @@ fn builds_on(w: &Witness, head: Anchor) -> bool {
 ///
 /// A record's place follows from the record before it. A disk may have written it elsewhere (over other records,
 /// that is), so a place that one disk shows is believed only where it follows.
-struct Graph {
+pub(super) struct Graph {
     records: HashMap<RecordHash, Placed>,
     anchors: HashMap<RecordHash, Anchor>,
-    rooted: HashMap<RecordHash, Anchor>,
+    pub(super) rooted: HashMap<RecordHash, Anchor>,
     /// Highest record that any valid record of the newest epochs says was acknowledged.
     acked: u64,
 }
 
 impl Graph {
     fn new(views: &[Option<View>]) -> Self {
+        Self::of(views.iter().flatten())
+    }
+
+    /// What these disks together show.
+    pub(super) fn of<'a>(views: impl Iterator<Item = &'a View>) -> Self {
         let mut shown: BTreeMap<u64, Vec<Placed>> = BTreeMap::new();
         let mut anchors = HashMap::from([(RecordHash::ZERO, Anchor::GENESIS)]);
         let mut acked = 0;
-        for view in views.iter().flatten() {
+        for view in views {
             for a in &view.anchors {
                 anchors.insert(a.hash, *a);
             }
@@ -210,7 +216,7 @@ impl Graph {
             let line = self.line(head);
             let start = line.first().map_or(head.hash, |r| r.meta.header.prev);
             let holed = views.iter().flatten().filter_map(|v| {
-                let own = own_prefix(v, start, &line)?;
+                let own = held::prefix(v, start, &line)?;
                 let beyond = v.records.iter().any(|r| r.meta.header.seq > own.seq + 1);
                 (beyond && own.seq < head.seq).then_some(own)
             });
@@ -246,7 +252,7 @@ impl Graph {
         line
     }
 
-    fn adopt(&self, head: Anchor, views: &[Option<View>]) -> Adopted {
+    fn adopt(&self, head: Anchor, views: &[Option<View>], flaws: Flaws) -> Adopted {
         let line = self.line(head);
         let start = line.first().map_or(head.hash, |r| r.meta.header.prev);
         let points = std::iter::once(start).chain(line.iter().map(|r| r.meta.hash));
@@ -255,13 +261,14 @@ impl Graph {
             .max_by_key(|a| a.seq)
             .unwrap_or(Anchor::GENESIS);
         let chain: Vec<Placed> = line.iter().filter(|r| r.meta.header.seq > base.seq).copied().collect();
-        let mut have = [None; MAX_DISKS];
+        let mut have: [Held; MAX_DISKS] = Default::default();
         let mut convicted = DiskSet::EMPTY;
         for (i, view) in views.iter().enumerate().take(MAX_DISKS) {
             let Some(view) = view else { continue };
-            have[i] = own_prefix(view, start, &line).filter(|a| a.seq >= base.seq);
-            if contradicts(i, view, &line) {
-                convicted = convicted.with(DiskNo(i as u8));
+            let disk = DiskNo(i as u8);
+            have[i] = Held::new(disk, view, base, chain.iter(), flaws);
+            if contradicts(disk, view, &line, flaws) {
+                convicted = convicted.with(disk);
             }
         }
         Adopted { base, chain, have, convicted }
@@ -277,44 +284,20 @@ impl Graph {
     }
 }
 
-/// How far one disk by itself holds the adopted history, which begins after `start`, without a gap.
-fn own_prefix(view: &View, start: RecordHash, line: &[Placed]) -> Option<Anchor> {
-    let at_start = match start {
-        RecordHash::ZERO => Some(Anchor::GENESIS),
-        _ => view.anchors.iter().find(|a| a.hash == start).copied(),
-    };
-    held(view, at_start, line.iter())
-}
-
-/// How far a disk holds a chain without a gap, when it holds it up to `from`: record by record, or by jumping to a
-/// checkpoint of its own further on.
-pub(super) fn held<'a>(
-    view: &View,
-    from: Option<Anchor>,
-    chain: impl Iterator<Item = &'a Placed>,
-) -> Option<Anchor> {
-    let anchors: HashSet<RecordHash> = view.anchors.iter().map(|a| a.hash).collect();
-    let records: HashSet<(RecordHash, Spot)> = view.records.iter().map(|r| (r.meta.hash, r.spot)).collect();
-    chain.fold(from, |have, r| {
-        let here = records.contains(&(r.meta.hash, r.spot));
-        let follows = here && have.is_some_and(|h| h.hash == r.meta.header.prev);
-        if follows || anchors.contains(&r.meta.hash) { Some(r.anchor()) } else { have }
-    })
-}
-
-/// Whether the adopted history says that this disk once confirmed a record that it does not show now, although
-/// no later mount attempt can have put it aside (its promise would be higher).
-fn contradicts(disk: usize, view: &View, line: &[Placed]) -> bool {
+/// Whether the adopted history says that this disk once confirmed more than the end of what it shows of it, although no
+/// later mount attempt can have put that aside (its promise would be higher). One that shows a later record has its
+/// end: what it lacks before that is a hole, to be mended, and says nothing of what else it may have lost.
+fn contradicts(disk: DiskNo, view: &View, line: &[Placed], flaws: Flaws) -> bool {
     let records: HashSet<RecordHash> = view.records.iter().map(|r| r.meta.hash).collect();
     let newest_anchor = view.anchors.iter().map(|a| a.seq).max().unwrap_or(0);
     let by_seq: HashMap<u64, RecordHash> = line.iter().map(|r| (r.meta.header.seq, r.meta.hash)).collect();
+    let shown = line.iter().rev().find(|r| records.contains(&r.meta.hash)).map_or(0, |r| r.meta.header.seq);
     line.iter().any(|r| {
         let h = &r.meta.header;
-        let confirmed = h.durable[disk];
-        h.seq > view.since
-            && view.promised <= h.epoch
-            && confirmed > newest_anchor
-            && by_seq.get(&confirmed).is_some_and(|hash| !records.contains(hash))
+        let confirmed = h.durable[disk.ix()];
+        let lost = by_seq.get(&confirmed).is_some_and(|hash| !records.contains(hash));
+        let end = if flaws.has(Flaw::HoleConvicts) { newest_anchor } else { newest_anchor.max(shown) };
+        h.seq > view.since && view.promised <= h.epoch && confirmed > end && lost
     })
 }
 
@@ -340,7 +323,8 @@ mod tests {
                 kind,
                 prev: before.hash,
                 salt: [3; 16],
-                durable: [0; MAX_DISKS],
+                // Disks 0 to 2 confirm each record before the next one is made.
+                durable: std::array::from_fn(|d| if d < 3 { seq - 1 } else { 0 }),
                 acked: seq - 1,
             };
             let (meta, _) = encode(header, &[0; 16]);
@@ -363,8 +347,59 @@ mod tests {
             assert_eq!(plan.adopted.chain, line, "places included");
             assert!(matches!(plan.verdict, Verdict::ReadWrite { .. }), "{:?}", plan.verdict);
             let at = views.iter().position(|v| v.as_ref().is_some_and(|v| v.records.len() == 4));
-            let has = plan.adopted.have[at.expect("one is bad")].map(|a| a.seq);
-            assert_eq!(has, Some(1), "it holds the journal up to the hole");
+            let has = &plan.adopted.have[at.expect("one is bad")];
+            assert_eq!((has.upto.seq, &has.holes[..], has.needs_base), (4, &[2][..], false));
         }
+    }
+
+    fn view(records: Vec<Placed>) -> Option<View> {
+        Some(View { promised: 1, records, ..View::default() })
+    }
+
+    fn without(line: &[Placed], gone: &[u64]) -> Option<View> {
+        view(line.iter().filter(|r| !gone.contains(&r.meta.header.seq)).copied().collect())
+    }
+
+    #[test]
+    fn holes_convict_nobody_and_are_named() {
+        let line = journal();
+        let views = [without(&line, &[2]), without(&line, &[4]), without(&line, &[1, 3])];
+        let plan = plan(3, 1, &views, None, Flaws::NONE);
+        assert!(matches!(plan.verdict, Verdict::ReadWrite { .. }), "{:?}", plan.verdict);
+        assert_eq!(plan.adopted.chain, line);
+        let have = plan.adopted.have.each_ref().map(|h| (h.upto.seq, h.holes.clone()));
+        assert_eq!(have[..3], [(5, vec![2]), (5, vec![4]), (5, vec![1, 3])]);
+    }
+
+    #[test]
+    fn ends_that_are_gone_convict() {
+        let line = journal();
+        // The last record says that each of them had the fourth.
+        let views = [without(&line, &[4, 5]), without(&line, &[3, 4, 5]), view(line.clone())];
+        let plan = plan(3, 1, &views, None, Flaws::NONE);
+        let disks = DiskSet::first(2);
+        assert_eq!(plan.verdict, Verdict::ReadOnly(Stalled::TooManyConvicted { disks }));
+        assert_eq!(plan.adopted.have[1].upto.seq, 2);
+    }
+
+    #[test]
+    fn a_record_without_any_copy_is_missed() {
+        let line = journal();
+        let views = [without(&line, &[3]), without(&line, &[3]), without(&line, &[3])];
+        let plan = plan(3, 1, &views, None, Flaws::NONE);
+        assert_eq!(plan.verdict, Verdict::ReadOnly(Stalled::AcknowledgedMissing));
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_gone_is_needed_and_what_follows_it_is_kept() {
+        let line = journal();
+        let anchor = line[1].anchor();
+        let after = || line[2..].to_vec();
+        let whole = || Some(View { promised: 1, anchors: vec![anchor], records: after(), ..View::default() });
+        let plan = plan(3, 1, &[whole(), view(after()), view(line.clone())], None, Flaws::NONE);
+        assert_eq!(plan.adopted.base, anchor);
+        let have = plan.adopted.have.each_ref().map(|h| (h.upto.seq, h.needs_base, h.holes.len()));
+        // The third disk has the journal from its beginning.
+        assert_eq!(have[..3], [(5, false, 0), (5, true, 0), (5, false, 0)]);
     }
 }

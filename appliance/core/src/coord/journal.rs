@@ -1,5 +1,6 @@
 //! The coordinator's journal: the chain, where records go, what is acknowledged, what a checkpoint replaces.
 
+use super::held::Held;
 use super::run::{Coordinator, DiskState, Phase, Presence};
 use super::{Anchor, Placed, Spot};
 use crate::diskset::DiskSet;
@@ -80,16 +81,11 @@ impl Coordinator {
         while self.chain.front().is_some_and(|r| r.meta.header.seq <= anchor.seq) {
             self.chain.pop_front();
         }
-        for d in &mut self.disks {
+        for (d, held) in self.disks.iter_mut().zip(&mut self.held) {
             // A disk that lags behind the checkpoint can no longer be fed from memory: it gets the checkpoint.
-            let behind = match d.presence {
-                Presence::InUse => d.synced < anchor.seq,
-                Presence::Back => d.have.is_none_or(|h| h.seq < anchor.seq),
-                _ => false,
-            };
-            if behind && !d.writing {
+            if d.presence == Presence::InUse && d.synced < anchor.seq && !d.writing {
                 d.presence = Presence::Back;
-                d.have = None;
+                *held = Held::nothing(anchor);
             }
         }
         may_forget

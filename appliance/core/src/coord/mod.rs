@@ -16,8 +16,8 @@
 //! - **R3** the journal of the highest epoch of a Mount *record* holds, the longest valid one of those;
 //! - **R4** append `Mount{e}`, then bring every visible disk up to it;
 //! - **R5** acknowledged means: Mount and record are durable on m + 1 disks (witnessed: on every active one);
-//! - **R6** a disk that drops out stops counting; one that comes back counts after its divergent tail was put aside
-//!   and it has caught up past the Mount record.
+//! - **R6** a disk that drops out stops counting; one that comes back counts after its holes were mended, its divergent
+//!   tail was put aside and it has caught up past the Mount record.
 //!
 //! `roster` changes the disks themselves (R7 to R9, explained in `core/roster`).
 //!
@@ -27,6 +27,7 @@
 
 mod adopt;
 mod epochs;
+mod held;
 mod journal;
 mod known;
 mod roster;
@@ -37,6 +38,7 @@ use crate::ids::RecordHash;
 use crate::record::Meta;
 
 pub use adopt::{Adopted, Plan, Verdict, plan};
+pub use held::Held;
 pub use run::{Act, Coordinator, Setup};
 
 /// Where in the journal's files: a segment and a byte offset in it.

@@ -5,12 +5,12 @@
 //! witness that it opens, append the Mount record, see it durable, tell the witness that it is confirmed, run.
 //! `journal` has the chain, `epochs` that walk, `known` what can be asked.
 
-use super::adopt::held;
+use super::held::Held;
 use super::{Adopted, Anchor, Placed, Plan, Spot, Stalled, Verdict, View};
 use crate::diskset::DiskSet;
 use crate::flaw::{Flaw, Flaws};
 use crate::geometry::MAX_DISKS;
-use crate::ids::{DiskNo, RecordHash, VaultId};
+use crate::ids::{DiskNo, VaultId};
 use crate::witness::Witness;
 use std::collections::VecDeque;
 
@@ -52,15 +52,20 @@ pub enum Act {
         /// For a newcomer that joins: the record from which on the journal speaks of it.
         since: Option<u64>,
     },
-    /// Put aside everything on the disk's journal from `keep` on, durably; first the checkpoint `base`, when there is
-    /// one, replaces the journal whole → [`Coordinator::prepared`].
+    /// Make the disk's journal one without holes that ends at `keep`: write the checkpoint `base`, when there is one, and
+    /// the records `holes` at their places; when all of that is durable, put aside everything from `keep` on →
+    /// [`Coordinator::prepared`].
     Prepare {
         /// The disk.
         disk: DiskNo,
         /// Where what it keeps ends.
         keep: Spot,
-        /// The checkpoint it needs first.
+        /// The checkpoint it lacks.
         base: Option<Anchor>,
+        /// The records before `keep` that it lacks, oldest first.
+        holes: Vec<u64>,
+        /// The newest record that the history says it once confirmed: what it lacks up to here was lost.
+        claimed: u64,
     },
     /// Write the records `from..=to` and sync → [`Coordinator::wrote`].
     Write {
@@ -116,11 +121,9 @@ pub(super) struct DiskState {
     pub(super) presence: Presence,
     pub(super) promised: u64,
     pub(super) promising: bool,
-    /// What it held when it came.
-    pub(super) have: Option<Anchor>,
     /// Newest record known durable on it in this attachment, once prepared.
     pub(super) synced: u64,
-    /// Newest record it showed after a power cut or confirmed since.
+    /// Newest record it showed after a power cut or confirmed since; not those in its holes.
     pub(super) confirmed: u64,
     pub(super) writing: bool,
     /// Version of the roster in its label.
@@ -142,6 +145,8 @@ pub struct Coordinator {
     pub(super) base: Anchor,
     pub(super) chain: VecDeque<Placed>,
     pub(super) disks: [DiskState; MAX_DISKS],
+    /// What each held when it came. What it then lacked is not known to be durable before it is prepared.
+    pub(super) held: [Held; MAX_DISKS],
     pub(super) acked: u64,
     pub(super) witness: Option<Witness>,
     pub(super) witness_current: bool,
@@ -157,7 +162,6 @@ impl Coordinator {
             presence: Presence::Away,
             promised: 0,
             promising: false,
-            have: None,
             synced: 0,
             confirmed: 0,
             writing: false,
@@ -171,8 +175,7 @@ impl Coordinator {
                     presence: Presence::Back,
                     promised: view.promised,
                     version: view.version,
-                    have: have[i],
-                    confirmed: have[i].map_or(0, |a| a.seq),
+                    confirmed: have[i].upto.seq,
                     ..away
                 };
             }
@@ -189,6 +192,7 @@ impl Coordinator {
             base: *base,
             chain: chain.iter().copied().collect(),
             disks,
+            held: have.clone(),
             acked: 0,
             witness,
             witness_current: plan.witness_current,
@@ -234,7 +238,7 @@ impl Coordinator {
     }
 
     /// A disk was prepared (`ok`) or failed.
-    pub fn prepared(&mut self, disk: DiskNo, base: Option<Anchor>, ok: bool) {
+    pub fn prepared(&mut self, disk: DiskNo, ok: bool) {
         let d = &mut self.disks[disk.ix()];
         if d.presence != Presence::Preparing {
             return;
@@ -243,9 +247,11 @@ impl Coordinator {
             return self.lost(disk);
         }
         d.presence = Presence::InUse;
-        d.synced = base.or(d.have).map_or(0, |a| a.seq);
+        let held = &mut self.held[disk.ix()];
+        held.needs_base = false;
+        held.holes.clear();
+        d.synced = held.upto.seq;
         d.confirmed = d.synced;
-        d.have = None;
     }
 
     /// Records up to `to` were written and synced (`ok`), or the disk failed.
@@ -301,20 +307,19 @@ impl Coordinator {
         if newer.max().unwrap_or(0) > self.epoch {
             return Err(Stalled::Fork);
         }
-        let confirmed = self.disks[disk.ix()].confirmed;
-        let have = match self.prefix_of(view) {
-            Some(a) if !trusted && a.seq > confirmed => self.point(confirmed),
-            other => other,
-        };
-        let d = &mut self.disks[disk.ix()];
-        if d.presence != Presence::Away {
+        if self.disks[disk.ix()].presence != Presence::Away {
             return Ok(());
         }
+        let mut held = Held::new(disk, view, self.base, self.chain.iter(), self.setup.flaws);
+        if !trusted {
+            self.doubt(disk, &mut held);
+        }
+        let d = &mut self.disks[disk.ix()];
         d.presence = Presence::Back;
         d.promised = if trusted { view.promised } else { 0 };
         d.synced = 0;
-        d.confirmed = have.map_or(0, |a| a.seq);
-        d.have = have;
+        d.confirmed = held.upto.seq;
+        self.held[disk.ix()] = held;
         self.came(disk, view.version);
         let d = &mut self.disks[disk.ix()];
         if self.setup.flaws.has(Flaw::TrustReturned) {
@@ -322,6 +327,21 @@ impl Coordinator {
             d.synced = view.records.last().map_or(0, |r| r.meta.header.seq);
         }
         Ok(())
+    }
+
+    /// Of what a disk shows after something failed on it, only what it confirmed before is believed: neither a later end nor
+    /// that its holes were mended.
+    fn doubt(&self, disk: DiskNo, held: &mut Held) {
+        let (confirmed, before) = (self.disks[disk.ix()].confirmed, &self.held[disk.ix()]);
+        if held.upto.seq > confirmed {
+            held.upto = self.point(confirmed).unwrap_or(self.base);
+            held.needs_base |= confirmed < self.base.seq;
+        }
+        held.needs_base |= before.clone().rebased(self.base).needs_base;
+        held.holes.extend(&before.holes);
+        held.holes.retain(|seq| self.base.seq < *seq && *seq <= held.upto.seq);
+        held.holes.sort_unstable();
+        held.holes.dedup();
     }
 
     pub(super) fn drive_disks(&mut self, acts: &mut Vec<Act>) {
@@ -336,17 +356,19 @@ impl Coordinator {
             let d = self.disks[i];
             match d.presence {
                 Presence::Back => {
-                    let usable = d.have.filter(|h| h.seq >= self.base.seq);
-                    let base = usable.is_none().then_some(self.base);
-                    let keep = usable.unwrap_or(self.base).end;
+                    let held = std::mem::take(&mut self.held[i]).rebased(self.base);
+                    let base = held.needs_base.then_some(self.base).filter(|base| base.seq > 0);
+                    let careless = self.setup.flaws.has(Flaw::HolesCount);
+                    let holes = if careless { Vec::new() } else { held.holes.clone() };
+                    let (keep, claimed) = (held.upto.end, held.claimed);
+                    self.held[i] = held;
                     self.disks[i].presence = Presence::Preparing;
-                    self.disks[i].have = usable;
-                    acts.push(Act::Prepare { disk, keep, base });
+                    acts.push(Act::Prepare { disk, keep, base, holes, claimed });
                 }
                 Presence::InUse if !d.writing && d.synced < head => {
                     if d.synced < self.base.seq {
                         self.disks[i].presence = Presence::Back;
-                        self.disks[i].have = None;
+                        self.held[i] = Held::nothing(self.base);
                         continue;
                     }
                     self.disks[i].writing = true;
@@ -355,14 +377,5 @@ impl Coordinator {
                 _ => {}
             }
         }
-    }
-
-    /// How far a returning disk holds our history without a gap.
-    pub(super) fn prefix_of(&self, view: &View) -> Option<Anchor> {
-        let shows = |hash: RecordHash| {
-            view.anchors.iter().any(|a| a.hash == hash) || view.records.iter().any(|r| r.meta.hash == hash)
-        };
-        let at_base = self.base.seq == 0 || shows(self.base.hash);
-        held(view, at_base.then_some(self.base), self.chain.iter())
     }
 }

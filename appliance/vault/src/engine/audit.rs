@@ -69,6 +69,13 @@ impl Engine {
         }
     }
 
+    /// A disk that came lacked this of its journal, and has it again.
+    pub(super) fn journal_mended(&mut self, disk: DiskNo, lost: &[Thing]) {
+        for thing in lost {
+            self.tell_found(Found { disk: Some(disk), thing: *thing, blocks: 0, healed: true });
+        }
+    }
+
     /// A pack's shard was found gone or damaged on a disk that is there: it counts no more until it is healed.
     pub fn shard_damaged(&mut self, pack: PackId, shard: usize, damage: Damage) {
         let awaited = self.is_awaited(pack, shard);

@@ -13,6 +13,7 @@ use coffre_core::diskset::DiskSet;
 use coffre_core::flaw::Flaw;
 use coffre_core::ids::{DiskId, DiskNo, PackId};
 use coffre_core::label::Label;
+use coffre_core::scrub::Thing;
 use std::collections::HashSet;
 
 /// What a disk is to the engine.
@@ -75,7 +76,8 @@ pub(super) struct Given {
 pub(super) enum What {
     Promise(u64),
     Mark(u64),
-    Prepare(Option<Anchor>),
+    /// What it had lost of its journal and gets back.
+    Prepare(Vec<Thing>),
     Write(u64),
     Shard(PackId),
     Checkpoint(Anchor),
@@ -84,6 +86,15 @@ pub(super) enum What {
     Audit,
     /// Nobody waits for it.
     Other,
+}
+
+/// What of a journal's base and records a disk once had, and lost. What it lacks beyond `claimed` never reached it, as far as
+/// anybody knows: a power cut does that.
+pub(super) fn lost(base: Option<Anchor>, holes: &[u64], claimed: u64) -> Vec<Thing> {
+    let base = base.map(|a| a.seq).filter(|seq| *seq <= claimed).map(Thing::Checkpoint);
+    base.into_iter()
+        .chain(holes.iter().filter(|seq| **seq <= claimed).map(|seq| Thing::Record(*seq)))
+        .collect()
 }
 
 impl Slot {
@@ -165,7 +176,7 @@ impl Engine {
     pub(super) fn give(&mut self, disk: DiskNo, job: Job) {
         let what = match &job {
             Job::Label(label) => What::Promise(label.promised),
-            Job::Prepare { base, .. } => What::Prepare(base.as_ref().map(|(a, _)| *a)),
+            Job::Prepare(_) => What::Prepare(Vec::new()),
             Job::Shard { pack, .. } => What::Shard(pack.id()),
             Job::Checkpoint { anchor, .. } => What::Checkpoint(*anchor),
             Job::ListShards => What::List,
@@ -244,7 +255,7 @@ impl Engine {
             }
             (What::Promise(epoch), Ok(_)) => self.coord.promised(disk, epoch, true),
             (What::Mark(version), Ok(_)) => self.coord.marked(disk, version, true),
-            (What::Prepare(base), Ok(_)) => self.disk_prepared(disk, base),
+            (What::Prepare(lost), Ok(_)) => self.disk_prepared(disk, &lost),
             (What::Write(to), Ok(_)) => self.coord.wrote(disk, to, true),
             (What::Shard(pack), Ok(_)) => self.shard_written(pack, disk),
             (What::Checkpoint(anchor), Ok(_)) => self.checkpoint_written(disk, anchor),
@@ -253,8 +264,9 @@ impl Engine {
         }
     }
 
-    fn disk_prepared(&mut self, disk: DiskNo, base: Option<Anchor>) {
-        self.coord.prepared(disk, base, true);
+    fn disk_prepared(&mut self, disk: DiskNo, lost: &[Thing]) {
+        self.coord.prepared(disk, true);
+        self.journal_mended(disk, lost);
         self.slots[disk.ix()].full = false;
         self.slots[disk.ix()].distrusted = false;
         self.healing.try_all_again();

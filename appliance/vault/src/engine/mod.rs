@@ -18,7 +18,7 @@ mod report;
 mod roster;
 
 use crate::catalog::Catalog;
-use crate::lane::{Done, Job};
+use crate::lane::{Done, Job, Prepare};
 use crate::limits::Limits;
 use crate::ports::{DiskError, Entropy};
 use crate::survey::Survey;
@@ -300,15 +300,16 @@ impl Engine {
             Act::SaveWitness(w) => self.effects.push_back(Effect::SaveWitness(w)),
             Act::Promise { disk, epoch } => self.promise(disk, epoch),
             Act::Mark { disk, version, since } => self.mark(disk, version, since),
-            Act::Prepare { disk, keep, base } => {
-                // Before the first checkpoint a disk that needs everything needs it from the first record.
-                let keep = base.is_none().then_some(keep);
+            Act::Prepare { disk, keep, base, holes, claimed } => {
+                let lost = disks::lost(base, &holes, claimed);
                 let base = base.and_then(|a| self.base_image.clone().map(|image| (a, image)));
-                let tag = self.coord.epoch();
-                self.give(disk, Job::Prepare { keep, base, tag });
+                let holes = self.pieces(holes);
+                let (segment_len, tag) = (self.limits.segment_len, self.coord.epoch());
+                let prepare = Arc::new(Prepare { base, holes, keep, segment_len, tag });
+                self.give_as(disk, Job::Prepare(prepare), disks::What::Prepare(lost));
             }
             Act::Write { disk, from, to } => {
-                let pieces = self.pieces(from, to);
+                let pieces = self.pieces(from..=to);
                 let segment_len = self.limits.segment_len;
                 self.give_write(disk, to, Job::Journal { pieces, segment_len });
             }
@@ -331,9 +332,9 @@ impl Engine {
     }
 
     /// Runs of adjoining records of one segment.
-    fn pieces(&self, from: u64, to: u64) -> Vec<(Spot, Vec<u8>)> {
+    fn pieces(&self, records: impl IntoIterator<Item = u64>) -> Vec<(Spot, Vec<u8>)> {
         let mut pieces: Vec<(Spot, Vec<u8>)> = Vec::new();
-        for seq in from..=to {
+        for seq in records {
             let (Some(placed), Some(bytes)) = (self.coord.placed(seq), self.log.get(&seq)) else { continue };
             match pieces.last_mut() {
                 Some((spot, run)) if spot.after(run.len()) == placed.spot => run.extend_from_slice(bytes),

@@ -68,7 +68,7 @@ impl Hand<'_> {
     }
 
     /// Whether a file has these bytes there. A medium that fails has not.
-    fn shows(&self, path: &str, offset: u64, bytes: &[u8]) -> DiskResult<bool> {
+    pub(super) fn shows(&self, path: &str, offset: u64, bytes: &[u8]) -> DiskResult<bool> {
         let mut there = Buffer::new();
         match self.disk.read_medium(path, offset, bytes.len(), &mut there) {
             Ok(()) => Ok(*there == *bytes),
