@@ -97,7 +97,7 @@ fn every_coordinator_flaw_is_caught() {
         let with = |seed: u64| {
             let as_ever = case(seed, Flaws::only(*flaw));
             let (k, m) = SMALL[seed as usize % SMALL.len()];
-            let changing = Case { k, m, changes: true, eager: true, faults: false, ..as_ever };
+            let changing = Case { k, m, changes: true, eager: true, faults: false, rot: false, ..as_ever };
             if of_changes { changing } else { as_ever }
         };
         match (0..tries).find_map(|seed| run(with(seed)).err()) {

@@ -200,3 +200,28 @@ fn the_narrow_places_of_healing() {
         eprintln!("{flaw:?}, attempt {seed}: {why}");
     }
 }
+
+/// A round that is asked for while another one is under way begins at the beginning: what was damaged behind its back, and
+/// before somebody asked, is told before it ends.
+#[test]
+fn an_asked_round_looks_at_everything_anew() {
+    for steps in 0..12 {
+        let it = It::new(steps, 2, 1, Flaws::NONE).expect("a box with a pack");
+        let core = it.bench.core().cloned().expect("it is on");
+        for _ in 0..steps {
+            core.scrub_step();
+            it.bench.rest();
+        }
+        // The journal of the disk that is compared first, in its second record.
+        it.bench.disk(DiskNo(0)).poke(&layout::segment(0), 4096 + 100, &[0x5a; 8]);
+        core.scrub_ask(false);
+        assert!(core.scrub_info().running.is_some(), "it was asked for");
+        while core.scrub_asked() {
+            core.scrub_step();
+            it.bench.rest();
+        }
+        let finds = core.scrub_info().finds;
+        let told = finds.iter().any(|f| f.disk == Some(0) && f.what == "record 2" && f.healed_ms.is_some());
+        assert!(told, "after {steps} steps: {finds:?}");
+    }
+}

@@ -57,6 +57,9 @@ struct Inner {
     noted_version: Option<u64>,
     noted_ms: u64,
     found_since_note: bool,
+    /// A round was asked for, and whether a deep one, too. It begins with the next step: one that is under way has
+    /// looked at what it looks at already.
+    wanted: Option<bool>,
     /// Finds are being taken in, or what lies near one is being looked at.
     near_a_find: bool,
 }
@@ -116,15 +119,17 @@ impl Core {
         bad.truncate(MAX_BAD);
         let mono_ms = self.clock.mono_ms();
         let mut scrub = lock(&self.scrubber.0);
+        let mut plan = scrub.plan.clone();
+        ask(&mut plan, scrub.wanted);
         scrub.noted_version = Some(version);
         scrub.noted_ms = mono_ms;
         scrub.found_since_note = false;
         let note = Note {
             now_ms: scrub.now_ms(mono_ms),
             wall_ms: self.clock.wall_ms(),
-            light: scrub.plan.light,
-            deep: scrub.plan.deep,
-            sample: scrub.plan.sample,
+            light: plan.light,
+            deep: plan.deep,
+            sample: plan.sample,
             bad: bad.into_iter().map(|(id, disks)| (id, disks.0)).collect(),
             bad_overflow,
             finds: scrub.finds.iter().copied().collect(),
@@ -137,10 +142,7 @@ impl Core {
     /// Begins a round now: a light one, or a light and a deep one.
     pub fn scrub_ask(&self, deep: bool) {
         let mut scrub = lock(&self.scrubber.0);
-        scrub.plan.ask(Kind::Light);
-        if deep {
-            scrub.plan.ask(Kind::Deep);
-        }
+        scrub.wanted = Some(deep || scrub.wanted == Some(true));
     }
 
     /// One small step of whatever is due: at most a mebibyte of each disk is read, or one pack opened. `false` when
@@ -149,6 +151,7 @@ impl Core {
         self.hear_of_finds();
         let (look, basics) = {
             let mut scrub = lock(&self.scrubber.0);
+            scrub.begin_what_is_wanted();
             (scrub.deep.take(), scrub.basics.take())
         };
         if let Some(look) = look {
@@ -177,7 +180,7 @@ impl Core {
 
     /// Whether a round that somebody asked for is under way.
     pub fn scrub_asked(&self) -> bool {
-        lock(&self.scrubber.0).plan.asked().is_some()
+        lock(&self.scrubber.0).asked().is_some()
     }
 
     fn next_task(&self) -> Next {
@@ -280,7 +283,33 @@ fn first(ids: &mut Vec<PackId>, most: usize, order: impl Fn(&PackId, &PackId) ->
     ids.sort_unstable_by(order);
 }
 
+/// Has rounds begin in a plan, as somebody wants them.
+fn ask(plan: &mut Scrub, wanted: Option<bool>) {
+    if let Some(deep) = wanted {
+        plan.ask(Kind::Light);
+        if deep {
+            plan.ask(Kind::Deep);
+        }
+    }
+}
+
 impl Inner {
+    /// Begins the rounds that were asked for. What earlier ones had half looked at is looked at anew in its turn.
+    fn begin_what_is_wanted(&mut self) {
+        let Some(deep) = self.wanted.take() else { return };
+        ask(&mut self.plan, Some(deep));
+        self.basics = None;
+        if deep && self.deep.as_ref().is_some_and(deep::Look::of_a_round) {
+            self.deep = None;
+        }
+    }
+
+    /// Which rounds were asked for and are not over.
+    fn asked(&self) -> Option<Kind> {
+        let wanted = self.wanted.map(|deep| if deep { Kind::Deep } else { Kind::Light });
+        self.plan.asked().max(wanted)
+    }
+
     fn now_ms(&self, mono_ms: u64) -> u64 {
         self.origin_ms.0.saturating_add(mono_ms.saturating_sub(self.origin_ms.1))
     }

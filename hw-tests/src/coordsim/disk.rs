@@ -19,7 +19,7 @@ pub(super) struct ModelDisk {
     pub dead: bool,
     /// Spoilt at least once: counts against the budget until the end of the run.
     pub faulty: bool,
-    /// An act failed on it since the last power cut.
+    /// An act failed on it since the last power cut, and it was not prepared since.
     pub failed: bool,
     /// In no roster that can still hold.
     pub out: bool,
@@ -103,6 +103,7 @@ impl ModelDisk {
                     self.put(*r);
                 }
                 self.put_aside(*keep);
+                self.failed = false;
             }
             Act::Write { .. } => {
                 for r in records {

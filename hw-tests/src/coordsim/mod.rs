@@ -376,7 +376,6 @@ impl World {
         d.attached = true;
         let view = d.view();
         let trusted = !d.failed;
-        d.failed = false;
         if let Some(coord) = self.box_.as_mut() {
             // A disk that someone else mounted meanwhile stays out, and so does one that was replaced.
             if coord.back(disk, &view, trusted).is_err() {

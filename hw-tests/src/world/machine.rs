@@ -177,6 +177,11 @@ impl Machine {
         self.witness.then(|| Witness::decode(vault, &file).unwrap_or(blank))
     }
 
+    /// The vault on its disks.
+    pub fn vault(&self) -> VaultId {
+        self.keys.vault()
+    }
+
     /// Comes up with the disks in `visible`; a vault without any fact is born.
     pub fn boot(self: &Arc<Self>, case: &Case, visible: DiskSet, seed: u64) -> Result<(Arc<Core>, SimHands)> {
         for (i, disk) in self.disks.iter().enumerate() {

@@ -35,6 +35,13 @@ struct Shard {
     room: Buffer,
 }
 
+impl Look {
+    /// Whether it belongs to a round: else it is a neighbour of a find.
+    pub(super) fn of_a_round(&self) -> bool {
+        self.round.is_some()
+    }
+}
+
 impl Core {
     /// Looks at headers and tables, and begins with the blocks.
     pub(super) fn begin_looking(&self, round: Option<Kind>, id: PackId) {

@@ -30,7 +30,7 @@ impl Core {
             overdue: light_late || deep_late,
             deep_done_per_mille: Inner::done_per_mille(&scrub.plan.deep),
             sampled_per_mille: scrub.plan.sample.yesterday.and_then(per_mille),
-            running: scrub.plan.asked().map(|k| if k == Kind::Deep { "deep" } else { "light" }.into()),
+            running: scrub.asked().map(|k| if k == Kind::Deep { "deep" } else { "light" }.into()),
             unhealed: scrub.finds.iter().filter(|f| f.healed_ms.is_none()).count() as u64,
             suspected: (scrub.plan.suspects() + looking + waiting) as u64,
             finds: finds.collect(),
