@@ -127,6 +127,30 @@ fn a_damaged_label_is_written_right() {
 }
 
 #[test]
+fn a_disk_without_a_whole_label_says_what_to_type() {
+    let (it, _) = Scratch::made(3);
+    let vault = it.open();
+    let body = noise(2_000_000, 6);
+    put(&vault, "pc/d", &body);
+    until(&vault, "green", green);
+    drop(vault);
+    let label = it.disk(1).join("label");
+    let mut bytes = fs::read(&label).expect("a label");
+    for slot in [0, 4096] {
+        bytes[slot + 70] ^= 1;
+    }
+    fs::write(&label, bytes).expect("writable");
+    let vault = it.open();
+    let status = vault.status();
+    let why = status.disks[1].reason.clone().unwrap_or_default();
+    for part in ["label are damaged", "nothing is lost", "coffre disk replace 1 --with PATH"] {
+        assert!(why.contains(part), "{part} in {why}");
+    }
+    assert_eq!(get(&vault, "pc/d"), body);
+    put(&vault, "pc/e", &body);
+}
+
+#[test]
 fn a_snapshot_out_of_reach_is_not_called_absent() {
     let (it, _) = Scratch::made(6);
     let vault = it.open();

@@ -337,7 +337,7 @@ impl Coordinator {
             held.upto = self.point(confirmed).unwrap_or(self.base);
             held.needs_base |= confirmed < self.base.seq;
         }
-        held.needs_base |= before.clone().rebased(self.base).needs_base;
+        held.needs_base |= before.needs_base || before.holes.iter().any(|seq| *seq <= self.base.seq);
         held.holes.extend(&before.holes);
         held.holes.retain(|seq| self.base.seq < *seq && *seq <= held.upto.seq);
         held.holes.sort_unstable();

@@ -15,7 +15,7 @@ use crate::state::BoxFile;
 use crate::survey::{Images, NotOurs, Survey, read_label, survey_sharing};
 use coffre_core::diskset::DiskSet;
 use coffre_core::ids::{DiskId, DiskNo, VaultId};
-use coffre_core::label::Label;
+use coffre_core::label::{BadLabel, Label};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +53,8 @@ enum Shown {
     Wanted(DiskNo, Box<Found>),
     /// A disk of ours that is in use elsewhere.
     InUse(DiskNo),
+    /// A disk whose label is damaged, whichever it is.
+    Damaged,
     Nothing(SlotState, String),
 }
 
@@ -166,15 +168,25 @@ impl Lookout {
             Some(Shown::InUse(no)) => {
                 (SlotState::Foreign, format!("a copy of disk {no}, which is in use, is in its place"))
             }
+            Some(Shown::Damaged) => (SlotState::Suspect, no_label(disk)),
             Some(Shown::Nothing(state, why)) => (*state, why.clone()),
         }
     }
+}
+
+/// Without a label a disk cannot be told from any other, and there is no way back for it but an empty one in its place.
+fn no_label(disk: DiskNo) -> String {
+    format!(
+        "both copies of its label are damaged, so that it cannot be used any more; nothing is lost as long as enough of the \
+         others are there: empty it, or take another disk, and say `coffre disk replace {disk} --with PATH`"
+    )
 }
 
 /// What one path shows.
 fn look_at(path: &Path, vault: VaultId, roster: &[DiskId], wanted: DiskSet, images: &Images) -> Shown {
     let nothing = |e: NotOurs| {
         let state = match &e {
+            NotOurs::BadLabel(BadLabel::Damaged) => return Shown::Damaged,
             NotOurs::Unlabelled | NotOurs::Disk(DiskError::Gone(_) | DiskError::NotFound(_)) => {
                 SlotState::Absent
             }
