@@ -2,9 +2,10 @@
 //! many good copies as it had, so that any one disk may be away at the next start.
 
 use coffre_core::diskset::DiskSet;
-use coffre_core::flaw::{Flaw, Flaws};
+use coffre_core::flaw::Flaws;
 use coffre_core::ids::DiskNo;
 use coffre_core::record::{Found, Header, decode};
+use coffre_rig::coordsim::HOLE_FLAWS;
 use coffre_rig::rng::Rng;
 use coffre_rig::world::{Bench, Images};
 use coffre_vault::layout;
@@ -118,8 +119,8 @@ fn holes_are_mended_through_a_power_cut_at_every_operation() {
 /// G0: what makes the repair itself a danger is noticed here with the real lanes as well.
 #[test]
 fn the_flaws_of_holes_are_caught() {
-    for flaw in [Flaw::HoleConvicts, Flaw::HoleCutsTail, Flaw::HolesCount] {
-        let why = It::new(Flaws::only(flaw)).every_cut().expect_err("a flaw");
+    for flaw in HOLE_FLAWS {
+        let why = It::new(Flaws::only(*flaw)).every_cut().expect_err("a flaw");
         eprintln!("{flaw:?}: {why}");
     }
 }

@@ -302,13 +302,13 @@ fn contradicts(disk: DiskNo, view: &View, line: &[Placed], flaws: Flaws) -> bool
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::ids::VaultId;
     use crate::record::{Header, encode};
 
     /// A Mount and four records after it, one block each, as every healthy disk shows them.
-    fn journal() -> Vec<Placed> {
+    pub fn journal() -> Vec<Placed> {
         let mut line: Vec<Placed> = Vec::new();
         for seq in 1..=5 {
             let before = line.last().map_or(Anchor::GENESIS, Placed::anchor);

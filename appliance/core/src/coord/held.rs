@@ -106,3 +106,99 @@ pub(super) fn prefix(view: &View, start: RecordHash, line: &[Placed]) -> Option<
         if follows || anchors.contains(&r.meta.hash) { Some(r.anchor()) } else { have }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::adopt::tests::journal;
+    use super::super::{Act, Coordinator, Placed, Setup, View, plan};
+    use crate::flaw::Flaws;
+    use crate::ids::{DiskNo, VaultId};
+    use crate::record::{Kind, encode};
+
+    const FIRST: DiskNo = DiskNo(0);
+
+    fn view(line: &[Placed], gone: u64) -> View {
+        let records = line.iter().filter(|r| r.meta.header.seq != gone).copied().collect();
+        View { promised: 1, version: 1, records, ..View::default() }
+    }
+
+    /// Does what the coordinator wants until it is quiet; the preparations of the first disk are only returned.
+    fn drive(coord: &mut Coordinator) -> Vec<Act> {
+        let mut first = Vec::new();
+        loop {
+            let acts = coord.poll();
+            if acts.is_empty() {
+                return first;
+            }
+            for act in acts {
+                match act {
+                    Act::Promise { disk, epoch } => coord.promised(disk, epoch, true),
+                    Act::Mount { epoch, active, witnessed } => {
+                        let kind = Kind::Mount { active, witnessed };
+                        let (meta, _) = encode(coord.next_header(kind, epoch, [4; 16]), &[]);
+                        coord.append(meta);
+                    }
+                    Act::Prepare { disk: FIRST, .. } => first.push(act),
+                    Act::Prepare { disk, .. } => coord.prepared(disk, true),
+                    Act::Write { disk, to, .. } => coord.wrote(disk, to, true),
+                    Act::Mark { .. } | Act::SaveWitness(_) => {}
+                }
+            }
+        }
+    }
+
+    fn holes(acts: &[Act]) -> Vec<u64> {
+        match acts {
+            [Act::Prepare { holes, base: None, claimed: 4, .. }] => holes.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_hole_stays_one_until_it_was_mended_without_an_error() {
+        let line = journal();
+        let views = [Some(view(&line, 3)), Some(view(&line, 0)), Some(view(&line, 0))];
+        let plan = plan(3, 1, &views, None, Flaws::NONE);
+        let setup = Setup {
+            vault: VaultId([1; 16]),
+            n: 3,
+            m: 1,
+            segment_len: 1 << 20,
+            version: 1,
+            wider: None,
+            flaws: Flaws::NONE,
+        };
+        let mut coord = Coordinator::new(setup, &plan, &views, None);
+        assert_eq!(holes(&drive(&mut coord)), [3]);
+        assert!(!coord.counting().has(FIRST), "it lacks something");
+        // The mending failed, and what it wrote shows: in a cache, for all that is known.
+        coord.prepared(FIRST, false);
+        coord.back(FIRST, &view(&line, 0), false).expect("it may come");
+        assert_eq!(holes(&drive(&mut coord)), [3]);
+        coord.prepared(FIRST, true);
+        assert_eq!(drive(&mut coord), []);
+        assert!(coord.counting().has(FIRST) && coord.synced(FIRST) == 6);
+        // From now on it has the record, whatever fails later.
+        coord.lost(FIRST);
+        coord.back(FIRST, &view(&line, 0), false).expect("it may come");
+        assert_eq!(holes(&drive(&mut coord)), [0; 0]);
+        // A view that is believed says what is there.
+        coord.lost(FIRST);
+        coord.back(FIRST, &view(&line, 2), true).expect("it may come");
+        assert_eq!(holes(&drive(&mut coord)), [2]);
+    }
+
+    #[test]
+    fn a_base_that_moves_on_takes_its_holes_along() {
+        let line = journal();
+        let lacks =
+            super::Held::new(FIRST, &view(&line, 2), super::Anchor::GENESIS, line.iter(), Flaws::NONE);
+        assert_eq!((lacks.needs_base, &lacks.holes[..]), (false, &[2][..]));
+        let at = |n: usize| lacks.clone().rebased(line[n].anchor());
+        assert_eq!((at(0).needs_base, at(0).holes), (false, vec![2]));
+        assert_eq!((at(1).needs_base, at(1).holes, at(1).upto.seq), (true, vec![], 5));
+        let end = line[4].anchor();
+        let behind = super::Held { upto: line[2].anchor(), ..lacks.clone() }.rebased(end);
+        assert_eq!((behind.needs_base, behind.upto.seq, behind.holes.len()), (true, 5, 0));
+    }
+}
