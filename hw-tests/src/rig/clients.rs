@@ -12,13 +12,14 @@
 
 mod acts;
 mod bad_days;
-mod files;
+pub(super) mod files;
 mod lost;
 mod program;
 mod proxy;
 mod stage;
 
-pub use program::{Client, Kind, Program, have};
+pub use acts::was_refused;
+pub use program::{Client, Kind, Program, have, restic_here};
 
 use super::binaries::Binaries;
 use super::daemon::tail;

@@ -59,8 +59,9 @@ pub fn append_only(stage: &mut Stage, client: &Client) -> Result<()> {
     stage.restored_is(client, &id, &folder)
 }
 
-/// Ended with an error, or still at it: an old restic goes on asking. Both say 403.
-fn was_refused(outcome: Result<Said>) -> Result<()> {
+/// What a deletion came to that the box must not do: ended with an error, or still at it, as an old restic goes on asking. Both
+/// say 403.
+pub fn was_refused(outcome: Result<Said>) -> Result<()> {
     let said = match outcome {
         Ok(said) => {
             ensure!(!said.status.success(), "forget and prune went through: {}", said.text());

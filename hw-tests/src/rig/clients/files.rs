@@ -7,20 +7,19 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Real files of a first backup.
-const REAL_BYTES: u64 = 40 << 20;
 /// Random bytes of a backup that something happens to: it must last long enough.
 const FRESH_FILES: usize = 12;
 const FRESH_FILE_BYTES: usize = 4 << 20;
 
-/// Real files of this machine below `folder`.
-pub fn real(folder: &Path) -> Result<()> {
-    let input = Input::gather(&input::sources(), REAL_BYTES)?;
+/// Some of the real files of this machine, copied to `folder`. Gives their bytes.
+pub fn real(folder: &Path, limit_bytes: u64) -> Result<u64> {
+    let input = Input::gather(&input::sources(), limit_bytes)?;
     let tar = folder.with_extension("tar");
     input.write_tar(&mut File::create(&tar)?)?;
     fs::create_dir(folder)?;
     tar::Archive::new(File::open(&tar)?).unpack(folder).context("unpacking real files")?;
-    Ok(fs::remove_file(&tar)?)
+    fs::remove_file(&tar)?;
+    Ok(input.bytes())
 }
 
 /// A folder of random files that nobody has seen before.

@@ -1,7 +1,7 @@
 //! restic and rustic as programs: found, built or fetched, and driven by the same words.
 //!
 //! The secret, the password and where the repository is go through the environment, never through arguments. Nothing is
-//! cached: what a client reads comes from the box. Packs are small, so that some megabytes are many uploads.
+//! cached unless it is asked for: what a client reads comes from the box. Packs are small, so that some megabytes are many uploads.
 
 use crate::rig::process::{self, Group, Said};
 use crate::rig::tools;
@@ -37,6 +37,13 @@ pub struct Program {
     path: PathBuf,
 }
 
+/// The restic of this machine, if it has one. Nothing is installed.
+pub fn restic_here() -> Option<Program> {
+    let path = tools::find(tools::RESTIC.program)?;
+    let version = process::run_ok(Command::new(&path).arg("version"), LIMIT).ok()?.text().trim().to_owned();
+    Some(Program { name: "restic", version, kind: Kind::Restic, path })
+}
+
 /// The program of this name (`restic-old`, `restic-new`, `rustic`), or in one sentence why it is not to be had.
 pub fn have(name: &'static str) -> Result<Program, String> {
     let (kind, path) = match name {
@@ -53,6 +60,23 @@ pub fn have(name: &'static str) -> Result<Program, String> {
     };
     let version = version.map_err(|why| format!("{why:#}"))?.trim().to_owned();
     Ok(Program { name, version, kind, path })
+}
+
+impl Program {
+    /// Which words it understands.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// It in a folder, where it must find everything by itself: nothing is set for it but what a test needs for its own order.
+    pub fn in_folder(&self, folder: &Path) -> Command {
+        let mut command = Command::new(&self.path);
+        command.current_dir(folder).env("NO_PROXY", "*").env("RUST_BACKTRACE", "0");
+        if self.kind == Kind::Restic {
+            command.env("RESTIC_CACHE_DIR", folder.join("cache"));
+        }
+        command
+    }
 }
 
 fn rustic_package() -> PathBuf {
@@ -93,6 +117,8 @@ pub struct Client {
     pem: PathBuf,
     /// Length of packs; restic only.
     pack_mib: u32,
+    /// Where it keeps what it has read of trees and indexes; nowhere, if everything is to come from the box. restic only.
+    cache: Option<PathBuf>,
 }
 
 impl Client {
@@ -107,6 +133,7 @@ impl Client {
             address,
             pem: pem.to_owned(),
             pack_mib: 4,
+            cache: None,
         }
     }
 
@@ -123,6 +150,11 @@ impl Client {
     /// The same client with packs of this length: 4 to 128. rustic keeps the length that its repository was made with.
     pub fn with_packs_of(&self, pack_mib: u32) -> Self {
         Self { pack_mib, ..self.clone() }
+    }
+
+    /// The same client as people have it: with a cache, in this folder.
+    pub fn with_cache(&self, folder: &Path) -> Self {
+        Self { cache: Some(folder.to_owned()), ..self.clone() }
     }
 
     /// The same client with another repository.
@@ -219,7 +251,11 @@ impl Client {
         let at = format!("rest:https://{}:{}@{}/{}/", self.user, self.secret, self.address, self.path);
         let mut command = Command::new(&self.program.path);
         if self.is_restic() {
-            command.args(["--no-cache", "--cacert"]).arg(&self.pem);
+            match &self.cache {
+                Some(folder) => command.env("RESTIC_CACHE_DIR", folder),
+                None => command.arg("--no-cache"),
+            };
+            command.arg("--cacert").arg(&self.pem);
             command
                 .env("RESTIC_REPOSITORY", at)
                 .env("RESTIC_PASSWORD", PASSWORD)

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const DISKS: usize = 6;
 /// The box looks at its disks several times a second in a try-out; what was not written to all of them is caught up.
 const BACK_LIMIT: Duration = Duration::from_secs(90);
+/// Real files of a first backup.
+const REAL_BYTES: u64 = 40 << 20;
 /// What curl pushes into the drop-box.
 const DROPPED_BYTES: usize = 20 << 20;
 const POLL: Duration = Duration::from_millis(20);
@@ -53,7 +55,7 @@ impl Stage {
         let coffre = Coffre::new(&binaries, &state);
         coffre.init(&disks, "clients")?;
         std::fs::write(&pem, coffre.certificate()?)?;
-        files::real(&real)?;
+        files::real(&real, REAL_BYTES)?;
         let daemon = Daemon::start(&binaries, &state, &log)?;
         let address = daemon.url.trim_start_matches("https://").to_owned();
         let rng = Rng::new(41);

@@ -19,7 +19,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(60);
 /// Sets a data set's rules, pushes two small snapshots, and shows the plan when their lock has ended.
 pub fn plan_of_forgetting(stage: &mut Stage, summary: &mut Summary, stop: &Stop) -> Result<()> {
     let page = summary.page();
-    page.head("10  What may be forgotten, and why");
+    page.head("11  What may be forgotten, and why");
     page.line(format_args!("  $ coffre dataset set demo/{NOTES} --class {CLASS} --keep last=1"));
     let set = stage.coffre().json(&[
         "dataset",

@@ -8,6 +8,7 @@ mod keeping;
 mod legs;
 mod noise;
 mod prints;
+mod restic;
 mod rot;
 mod stage;
 mod summary;
@@ -59,6 +60,7 @@ pub fn run(options: Options, page: Page, stop: &Stop) -> Result<bool> {
     all.push(during);
     exchange::prove_the_new_disk(&mut stage, &all, &mut summary, stop)?;
     exchange::the_old_disk_returns(&stage, &old, &mut summary, stop)?;
+    restic::backup_and_compare(&mut stage, options.input_bytes, &mut summary, stop)?;
     keeping::plan_of_forgetting(&mut stage, &mut summary, stop)?;
     summary.print(&stage);
     if !options.once {

@@ -174,6 +174,11 @@ impl Stage {
         self.scratch.path().join("pulled")
     }
 
+    /// A path in the scratch folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
     /// The state folder.
     pub fn state(&self) -> PathBuf {
         self.scratch.path().join("state")
