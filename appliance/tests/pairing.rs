@@ -2,72 +2,19 @@
 
 mod common;
 
-use common::{Got, TestBox, file, noise, wait};
+use common::paired::{claim, downloaded, location, pair, post, said, shell};
+use common::{TestBox, file, noise, wait};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// A pairing: what the command said of it.
-struct Paired {
-    code: String,
-    id: u64,
-    json: Value,
-}
-
-fn pair(it: &TestBox, args: &[&str]) -> Paired {
-    let json = it.json(&[&["client", "pair"], args].concat());
-    let code = json["code"].as_str().expect("a code").to_owned();
-    Paired { id: json["id"].as_u64().expect("a number"), code, json }
-}
-
-/// The body of a form.
-fn post(it: &TestBox, path: &str, form: &str) -> Got {
-    it.curl("", path, &["--data", form], b"")
-}
-
-fn location(got: &Got) -> String {
-    let line = got.headers.lines().find_map(|line| line.strip_prefix("location: "));
-    line.unwrap_or_else(|| panic!("no location: {} {}", got.status, got.headers)).trim().to_owned()
-}
-
-/// Uses a code up; gives the address behind it, without its query.
-fn claim(it: &TestBox, code: &str, name: &str) -> String {
-    let got = post(it, &format!("/pair/{code}"), &format!("name={name}"));
-    assert_eq!(got.status, 303, "{}", got.text());
-    location(&got).split('?').next().expect("an address").to_owned()
-}
 
 /// The secret on a page that shows one.
 fn secret_on(page: &str) -> Option<String> {
     let codes = page.split("<code>").skip(1).filter_map(|part| part.split("</code>").next());
     codes.map(str::to_owned).find(|code| code.len() == 52 && code.bytes().all(|b| b.is_ascii_alphanumeric()))
-}
-
-/// A folder with these files of a claimed pairing, downloaded.
-fn downloaded(it: &TestBox, at: &str, files: &[&str]) -> PathBuf {
-    let folder = it.path(&format!("downloads-{}", files[0]));
-    fs::create_dir(&folder).expect("made");
-    for name in files {
-        let got = it.get("", &format!("{at}/{name}"));
-        assert_eq!(got.status, 200, "{name}");
-        assert!(got.headers.contains(&format!("attachment; filename=\"{name}\"")), "{}", got.headers);
-        fs::write(folder.join(name), &got.body).expect("written");
-    }
-    folder
-}
-
-fn shell(folder: &std::path::Path, script: &str, env: &[(&str, &str)]) -> Output {
-    let mut command = Command::new("sh");
-    command.args(["-c", script]).current_dir(folder).envs(env.iter().copied()).stdin(Stdio::null());
-    command.output().expect("a shell")
-}
-
-fn said(out: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A real box for tests: `coffre init`, `coffred` on a free port, curl and raw TLS as clients.
 #![allow(dead_code)] // Each test binary uses its part of it.
 
+pub mod paired;
 pub mod wire;
 
 use rustls::pki_types::ServerName;

@@ -160,9 +160,10 @@ fn peers() -> Step {
             return Err("networks of their own need root".to_owned());
         }
         PEERS.into_iter().try_for_each(|tool| tools::ensure(tool).map(drop))?;
+        tools::ensure_postgres()?;
         Ok(Command::new("true"))
     };
-    let (name, what) = ("peers", "restic and networks of their own are there for the tests");
+    let (name, what) = ("peers", "restic, PostgreSQL and networks of their own are there for the tests");
     Step { name, what, limit: Duration::from_secs(900), command: Box::new(command), excuse: |_| None }
 }
 
@@ -171,7 +172,8 @@ fn tests() -> Step {
     let command = || {
         let mut command = cargo_command();
         command.args(["test", "--release", "--workspace", "--no-fail-fast"]).env("CARGO_TERM_COLOR", "never");
-        if tools::is_root() && PEERS.iter().all(|tool| tools::find(tool.program).is_some()) {
+        let peers = PEERS.iter().all(|tool| tools::find(tool.program).is_some());
+        if tools::is_root() && peers && tools::find_postgres().is_some() {
             command.env("COFFRE_PEERS", "1");
         }
         Ok(command)

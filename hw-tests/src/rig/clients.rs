@@ -5,6 +5,7 @@
 //! stage      a box of six folders (4+2), its daemon on a port that stays, its command
 //! files      folders of real and of random files, and the comparison byte for byte
 //! acts       what each client goes through
+//! paired     the file of the pairing page that is for it
 //! bad_days   kills, pulled disks, two at once, wrong secrets
 //! proxy      a wire that loses answers: bytes pass, and when the answer to an upload comes the line is cut
 //! lost       a backup over that wire, to us and to restic's own server
@@ -14,6 +15,7 @@ mod acts;
 mod bad_days;
 pub(super) mod files;
 mod lost;
+mod paired;
 mod program;
 mod proxy;
 mod stage;
@@ -43,6 +45,7 @@ fn play(stage: &mut Stage, programs: &[Program], page: Page, stop: &Stop) -> Res
     let acts: &[(&str, Act)] = &[
         ("init, and again", acts::init),
         ("two backups, check --read-data, restore", acts::backup_and_restore),
+        ("the file of the pairing page that is for it", paired::used_as_it_is),
         ("append-only: forget and prune are refused, nothing is lost", acts::append_only),
         ("recoverable: forget and prune, then all of it comes back", acts::recoverable),
         ("wrong secret, other client's repository", bad_days::refused),

@@ -115,7 +115,7 @@ impl Stage<'_> {
 }
 
 /// Uses the code up as the page's form does; gives the path that follows.
-fn claim(authority: &Path, url: &str) -> Result<String> {
+pub(super) fn claim(authority: &Path, url: &str) -> Result<String> {
     let mut command = Command::new("curl");
     command.args([
         "-sS",

@@ -50,6 +50,17 @@ pub fn ensure(tool: Tool) -> Result<PathBuf, String> {
     ensured(tool.program, tool.package, || find(tool.program))
 }
 
+/// Where a PostgreSQL server is, as Debian lays it: off the path, by its version.
+pub fn find_postgres() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
+    versions.map(|version| version.path().join("bin/initdb")).find(|initdb| initdb.is_file())
+}
+
+/// Sees to it that a PostgreSQL server is there.
+pub fn ensure_postgres() -> Result<PathBuf, String> {
+    ensured("a PostgreSQL server", "postgresql", find_postgres)
+}
+
 /// The same for a file that a package brings, by its full path.
 pub fn ensure_file(file: &Path, package: &str) -> Result<(), String> {
     ensured(&file.display().to_string(), package, || file.exists().then_some(()))

@@ -150,7 +150,9 @@ fn restic(bundle: &Bundle) -> String {
     )
 }
 
-/// A whole configuration of Backrest (format 4) without plans. An empty password makes it ask for one.
+/// A whole configuration of Backrest (format 4, which later ones take over) without plans, for a Windows that keeps the page's
+/// files in `C:\Coffre`. The password stays in a file of its owner's: Backrest then makes the repository at its next start,
+/// and does not start without it. Forward slashes, because Backrest splits flags as a shell does.
 fn backrest(bundle: &Bundle) -> String {
     let config = json!({
         "version": 4,
@@ -158,12 +160,11 @@ fn backrest(bundle: &Bundle) -> String {
         "repos": [{
             "id": "coffre",
             "uri": bundle.repository(),
-            "password": "",
-            "flags": ["--cacert box.pem"],
-            "autoUnlock": false,
+            "env": ["RESTIC_PASSWORD_FILE=C:/Coffre/restic-password"],
+            "flags": ["--cacert C:/Coffre/box.pem"],
+            "autoInitialize": true,
             "prunePolicy": { "schedule": { "disabled": true } },
         }],
-        "plans": [],
     });
     serde_json::to_string_pretty(&config).unwrap_or_default() + "\n"
 }
@@ -175,9 +176,7 @@ fn rustic(bundle: &Bundle) -> String {
          repository = \"{}\"\n\
          password-file = \"restic-password\"\n\n\
          [repository.options]\n\
-         # Which of the two is read depends on the version of rustic.\n\
-         cacert = \"box.pem\"\n\
-         http-cacert = \"box.pem\"\n",
+         cacert = \"box.pem\"\n",
         bundle.repository()
     )
 }
@@ -222,6 +221,66 @@ mod tests {
         assert_eq!(backrest["repos"][0]["uri"], "rest:https://pc:hush@192.168.1.5:8443/pc/");
         let rustic = File::Rustic.content(&bundle());
         assert!(rustic.contains("repository = \"rest:https://pc:hush@192.168.1.5:8443/pc/\""), "{rustic}");
+    }
+
+    /// The fields that we use of Backrest's `proto/v1/config.proto` (1.14.1), where they stand and what they hold. Its reader
+    /// passes over what it does not know, so a slip of the pen would be silent there.
+    const BACKREST: &[(&str, &str)] = &[
+        ("version", "int32"),
+        ("instance", "string"),
+        ("repos", "repeated Repo"),
+        ("repos.id", "string"),
+        ("repos.uri", "string"),
+        ("repos.env", "repeated string"),
+        ("repos.flags", "repeated string"),
+        ("repos.autoInitialize", "bool"),
+        ("repos.prunePolicy", "PrunePolicy"),
+        ("repos.prunePolicy.schedule", "Schedule"),
+        ("repos.prunePolicy.schedule.disabled", "bool"),
+    ];
+
+    /// Every field below a value, with its kind as the schema names kinds.
+    fn fields(at: &str, value: &serde_json::Value, into: &mut Vec<String>) {
+        use serde_json::Value;
+        let Value::Object(map) = value else { return };
+        for (name, value) in map {
+            let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            let (_, kind) = BACKREST
+                .iter()
+                .find(|(known, _)| *known == path)
+                .unwrap_or_else(|| panic!("Backrest knows no {path}"));
+            let fits = match value {
+                Value::Number(number) => *kind == "int32" && number.as_i64().is_some(),
+                Value::String(_) => *kind == "string",
+                Value::Bool(_) => *kind == "bool",
+                Value::Array(all) if *kind == "repeated string" => all.iter().all(Value::is_string),
+                Value::Array(all) => kind.starts_with("repeated ") && all.iter().all(Value::is_object),
+                Value::Object(_) => kind.starts_with(char::is_uppercase),
+                Value::Null => false,
+            };
+            assert!(fits, "{path} is no {kind}: {value}");
+            into.push(path.clone());
+            let inner = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+            inner.iter().for_each(|one| fields(&path, one, into));
+        }
+    }
+
+    #[test]
+    fn backrest_json_has_fields_that_backrest_reads_and_what_it_insists_on() {
+        let config: serde_json::Value =
+            serde_json::from_str(&File::Backrest.content(&bundle())).expect("JSON");
+        let mut seen = Vec::new();
+        fields("", &config, &mut seen);
+        assert_eq!(seen.len(), BACKREST.len(), "{seen:?}");
+        // Its `ValidateConfig`: without a guid it takes only what it may make itself, and names are short.
+        let repo = &config["repos"][0];
+        assert!(repo["autoInitialize"] == true && repo.get("guid").is_none());
+        assert!(repo["env"][0].as_str().is_some_and(|pair| pair.contains('=')));
+        assert!(config["instance"].as_str().is_some_and(|name| !name.is_empty() && name.len() <= 50));
+        assert!(
+            (3..=6).contains(&config["version"].as_i64().expect("a number")),
+            "older ones are not taken over"
+        );
     }
 
     #[test]

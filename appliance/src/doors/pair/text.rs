@@ -221,8 +221,8 @@ pub fn purpose(language: Language, file: File) -> &'static str {
             "settings for restic: whole folders, encrypted, on Linux and Mac",
         ),
         File::Backrest => (
-            "configuration de Backrest, restic avec des fenêtres ; mettez le chemin complet de box.pem",
-            "configuration of Backrest, restic with windows; put in the full path of box.pem",
+            "configuration de Backrest, restic avec des fenêtres, pour des fichiers rangés dans C:\\Coffre",
+            "configuration of Backrest, restic with windows, for files that are kept in C:\\Coffre",
         ),
         File::Rustic => ("profil pour rustic", "profile for rustic"),
         File::PowerShell => ("dépose un fichier depuis Windows", "pushes a file from Windows"),
@@ -275,8 +275,8 @@ pub fn steps(language: Language, kind: Option<MachineKind>, authority: &str) -> 
         Some(MachineKind::Windows) => vec![
             (
                 say(
-                    "Enregistrez push.ps1, box.curl et box.pem dans un même dossier, par exemple C:\\Coffre.",
-                    "Save push.ps1, box.curl and box.pem in one folder, for instance C:\\Coffre.",
+                    "Enregistrez push.ps1, box.curl, box.pem et backrest.json dans le dossier C:\\Coffre.",
+                    "Save push.ps1, box.curl, box.pem and backrest.json in the folder C:\\Coffre.",
                 ),
                 None,
             ),
@@ -294,10 +294,10 @@ pub fn steps(language: Language, kind: Option<MachineKind>, authority: &str) -> 
             ),
             (
                 say(
-                    "Pour des dossiers entiers, installez Backrest et donnez-lui backrest.json.",
-                    "For whole folders install Backrest and give it backrest.json.",
+                    "Pour des dossiers entiers : installez Backrest et arrêtez-le. Écrivez dans C:\\Coffre\\restic-password un mot de passe à vous, et sur papier aussi : sans lui personne ne lira vos sauvegardes, pas même le coffre. Puis donnez cette configuration à Backrest et démarrez-le. Dans ses plans, gardez tout : le coffre refuse d’effacer.",
+                    "For whole folders: install Backrest and stop it. Write a password of your own into C:\\Coffre\\restic-password, and on paper as well: without it nobody can read your backups, not even the box. Then give this configuration to Backrest and start it. In its plans keep everything: the box refuses to delete.",
                 ),
-                None,
+                line("copy C:\\Coffre\\backrest.json $env:APPDATA\\backrest\\config.json"),
             ),
         ],
         Some(MachineKind::Mac | MachineKind::Linux) => vec![

@@ -1,0 +1,249 @@
+//! Files of the pairing page put to use with the programs that they are for: a real PostgreSQL, restic as Backrest calls it.
+
+mod common;
+
+use common::TestBox;
+use common::paired::{claim, downloaded, pair, said, shell};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// PostgreSQL refuses to run as root; this user is on every system.
+const NOBODY: u32 = 65534;
+/// What is in the database: text with everything that a dump must quote, numbers, bytes.
+const ROWS: &str = "create table books (id int primary key, title text, price numeric(9,2), cover bytea); \
+    insert into books select n, 'L''été, tome ' || n || E'\\t\\\\ \\n;', n * 1.25, decode(md5(n::text), 'hex') \
+    from generate_series(1, 20000) n; create view cheap as select * from books where price < 100;";
+const SUM: &str = "select count(*) || ' ' || md5(string_agg(b::text, '|' order by id)) from books b";
+
+/// A PostgreSQL of its own: in a scratch folder, on a socket in it. It dies with the test.
+struct Postgres {
+    programs: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Postgres {
+    /// The newest one of this machine, as Debian lays it.
+    fn start() -> Option<Self> {
+        let mut all: Vec<PathBuf> =
+            fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|e| e.path()).collect();
+        all.sort_by_key(|path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()));
+        let programs =
+            all.into_iter().rev().map(|path| path.join("bin")).find(|bin| bin.join("initdb").exists())?;
+        // A short path: it must fit into the address of a socket.
+        let folder = tempfile::Builder::new().prefix("pg-").tempdir().expect("a scratch folder");
+        if is_root() {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("given away");
+        }
+        let it = Self { programs, folder };
+        it.run("initdb", &["-D", &it.at("data"), "-U", "owner", "-A", "trust", "-E", "UTF8", "--no-sync"]);
+        let options = format!("-c listen_addresses= -k {} -F", it.folder.path().display());
+        it.run("pg_ctl", &["-D", &it.at("data"), "-l", &it.at("log"), "-w", "-o", &options, "start"]);
+        Some(it)
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.env("PGHOST", self.folder.path()).env("PGUSER", "owner").current_dir(self.folder.path());
+        if is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> String {
+        let mut command = self.command(program);
+        // The server must not hold a pipe of this test.
+        let log = fs::File::create(self.folder.path().join(format!("{program}.out"))).expect("made");
+        let err = log.try_clone().expect("cloned");
+        let status = command.args(args).stdout(log).stderr(err).status().expect("spawned");
+        let told = fs::read_to_string(self.folder.path().join(format!("{program}.out"))).expect("text");
+        assert!(status.success(), "{program}: {told}");
+        told
+    }
+
+    fn sql(&self, database: &str, sql: &str) -> String {
+        self.run("psql", &["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql])
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let args = ["-D", &self.at("data"), "-m", "immediate", "stop"];
+        let _ = self.command("pg_ctl").args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+}
+
+/// The snapshots of the data set, the newest last.
+fn snapshots(it: &TestBox) -> Vec<Value> {
+    let listed = it.json(&["snapshots", "server/postgres"]);
+    listed["snapshots"].as_array().cloned().unwrap_or_default()
+}
+
+#[test]
+fn the_postgresql_script_brings_whole_dumps_and_fails_with_pg_dump() {
+    let Some(server) = Postgres::start() else {
+        return common::left_out("there is no PostgreSQL below /usr/lib/postgresql");
+    };
+    server.sql("postgres", "create database shop");
+    server.sql("shop", ROWS);
+    let sum = server.sql("shop", SUM);
+    assert!(sum.starts_with("20000 "), "{sum}");
+
+    let it = TestBox::new(1);
+    let made = pair(&it, &["server"]);
+    let at = claim(&it, &made.code, "");
+    let folder = downloaded(&it, &at, &["pg-backup.sh", "box.curl", "box.pem"]);
+    let path = format!("{}:{}", server.programs.display(), std::env::var("PATH").expect("a path"));
+    let host = server.folder.path().display().to_string();
+    let run = |script: &str, path: &str| -> Output {
+        shell(Path::new("/"), script, &[("PATH", path), ("PGHOST", &host), ("PGUSER", "owner")])
+    };
+    let script = folder.join("pg-backup.sh").display().to_string();
+
+    // A database that is not there, before there is any snapshot: nothing at all arrives.
+    let out = run(&format!("bash {script} nothing-of-this-name"), &path);
+    let told = said(&out);
+    assert!(
+        !out.status.success() && told.contains("does not exist") && told.contains("nothing was pushed"),
+        "{told}"
+    );
+    let out = run(&format!("bash {script}"), &path);
+    assert_eq!(out.status.code(), Some(2), "{}", said(&out));
+    assert_eq!(it.json(&["snapshots"])["snapshots"], serde_json::json!([]), "no dump is a backup");
+
+    let out = run(&format!("bash {script} shop"), &path);
+    assert!(out.status.success(), "{}", said(&out));
+    let all = snapshots(&it);
+    assert_eq!(all.len(), 1);
+    assert_eq!((&all[0]["kind"], &all[0]["complete"]), (&"postgres".into(), &true.into()), "{}", all[0]);
+
+    // It comes back and makes the same database out of an empty one.
+    let restored = folder.join("restored.sql");
+    let get =
+        format!("curl -sS -K box.curl -o restored.sql {}/v1/datasets/postgres/snapshots/latest", it.url());
+    let out = shell(&folder, &get, &[]);
+    assert!(out.status.success(), "{}", said(&out));
+    let into = server.folder.path().join("restored.sql");
+    fs::copy(&restored, &into).expect("copied");
+    fs::set_permissions(&into, fs::Permissions::from_mode(0o644)).expect("readable");
+    server.sql("postgres", "create database again");
+    server.run(
+        "psql",
+        &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "again", "-f", &into.display().to_string()],
+    );
+    assert_eq!(server.sql("again", SUM), sum);
+    assert_eq!(
+        server.sql("again", "select count(*) from cheap"),
+        server.sql("shop", "select count(*) from cheap")
+    );
+
+    // pg_dump dies in the middle: the script fails, what came is marked, and `latest` stays the whole one.
+    let liars = folder.join("liars");
+    fs::create_dir(&liars).expect("made");
+    let liar = "#!/bin/bash\nset -o pipefail\nPATH=${PATH#*:}\npg_dump \"$@\" | head -c 300000\nexit 1\n";
+    fs::write(liars.join("pg_dump"), liar).expect("written");
+    fs::set_permissions(liars.join("pg_dump"), fs::Permissions::from_mode(0o755)).expect("made executable");
+    let out = run(&format!("bash {script} shop"), &format!("{}:{path}", liars.display()));
+    assert!(!out.status.success(), "a dead pg_dump went unnoticed: {}", said(&out));
+    let all = snapshots(&it);
+    let whole: Vec<&Value> = all.iter().filter(|one| one["complete"] == true).collect();
+    assert_eq!((all.len(), whole.len()), (2, 1), "{all:?}");
+    let latest = it.get(&credentials(&folder, "server"), "/v1/datasets/postgres/snapshots/latest");
+    assert_eq!(latest.body, fs::read(&restored).expect("there"), "latest is the whole one");
+
+    // pg_dump's own format goes the same way, and comes back to pg_restore.
+    let out = run(&format!("COFFRE_DATASET=custom bash {script} shop -Fc"), &path);
+    assert!(out.status.success(), "{}", said(&out));
+    let got = it.get(&credentials(&folder, "server"), "/v1/datasets/custom/snapshots/latest");
+    let archive = server.folder.path().join("archive");
+    fs::write(&archive, &got.body).expect("written");
+    server.sql("postgres", "create database third");
+    server.run("pg_restore", &["-d", "third", &archive.display().to_string()]);
+    assert_eq!(server.sql("third", SUM), sum);
+
+    // Who is no client any more is told so.
+    assert!(it.coffre(&["client", "remove", "server"]).status.success());
+    let out = run(&format!("bash {script} shop"), &path);
+    assert!(!out.status.success() && said(&out).contains("401"), "{}", said(&out));
+}
+
+/// `NAME:SECRET` out of the options of curl.
+fn credentials(folder: &Path, name: &str) -> String {
+    let text = fs::read_to_string(folder.join("box.curl")).expect("there");
+    let line = text.lines().find_map(|line| line.strip_prefix("user = \"")).expect("a user");
+    let user = line.trim_end_matches('"').to_owned();
+    assert!(user.starts_with(&format!("{name}:")));
+    user
+}
+
+/// What Backrest does with its file (its `internal/orchestrator/repo`): the address, the environment and the flags go to
+/// restic as they stand, the flags split as a shell splits words.
+#[test]
+fn restic_works_with_what_stands_in_backrest_json() {
+    if Command::new("restic").arg("version").output().is_err() {
+        return common::left_out("there is no restic on this machine");
+    }
+    let it = TestBox::new(1);
+    let made = pair(&it, &["poste", "--kind", "windows"]);
+    let at = claim(&it, &made.code, "");
+    let folder = downloaded(&it, &at, &["backrest.json", "box.pem"]);
+    let config: Value =
+        serde_json::from_slice(&fs::read(folder.join("backrest.json")).expect("there")).expect("JSON");
+    let repo = &config["repos"][0];
+    let texts = |key: &str| -> Vec<String> {
+        repo[key]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one.as_str().expect("text").to_owned())
+            .collect()
+    };
+    // C:/Coffre is a folder like another here, below the one that restic runs in.
+    let drive = folder.join("C:/Coffre");
+    fs::create_dir_all(&drive).expect("made");
+    fs::copy(folder.join("box.pem"), drive.join("box.pem")).expect("copied");
+    fs::write(folder.join("books"), common::noise(2_000_000, 5)).expect("written");
+    let restic = |words: &[&str]| -> Output {
+        let mut command = Command::new("restic");
+        command.args(words);
+        for flag in texts("flags") {
+            assert!(!flag.contains(['\\', '"', '\'', '$']), "it would be split otherwise: {flag}");
+            command.args(flag.split_whitespace());
+        }
+        for pair in texts("env") {
+            let (name, value) = pair.split_once('=').expect("NAME=VALUE");
+            command.env(name, value);
+        }
+        command.env("RESTIC_REPOSITORY", repo["uri"].as_str().expect("an address"));
+        command.env("RESTIC_CACHE_DIR", it.path("restic-cache")).current_dir(&folder).stdin(Stdio::null());
+        command.output().expect("restic")
+    };
+    let out = restic(&["init", "--json"]);
+    assert!(!out.status.success(), "a repository was made without a password of its owner's");
+    fs::write(drive.join("restic-password"), "a password of one's own\n").expect("written");
+    for words in [
+        &["init"][..],
+        &["backup", "books", "--json"],
+        &["check", "--read-data"],
+        &["restore", "latest", "--target", "back"],
+    ] {
+        let out = restic(words);
+        assert!(out.status.success(), "{words:?}: {}", said(&out));
+    }
+    let out = shell(&folder, "cmp books \"$(find back -name books)\"", &[]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(it.json(&["repo", "list"])["repositories"][0]["snapshots_count"], 1);
+}
