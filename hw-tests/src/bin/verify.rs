@@ -127,6 +127,12 @@ fn all_steps(kills: u32, cuts: u32) -> Vec<Step> {
             &["run", "--quiet", "--release", "--bin", "full"],
         ),
         cargo(
+            "mounts",
+            "disks on real mount points, moved, copied, old, foreign or away: no wrong write, nothing lost",
+            minutes(10),
+            &["run", "--quiet", "--release", "-p", "coffre-rig", "--bin", "mounts"],
+        ),
+        cargo(
             "pages",
             "the pairing page in a real browser, in French and English",
             minutes(15),

@@ -8,17 +8,20 @@
 //! cross      what building for aarch64 and running it needs
 //! client     curl: push from a stream, get to a hash, many gets in one process
 //! tools      programs of the system that a run needs, and how to get them
+//! bays       disks on loop devices that can be moved, and what lies beneath their mount points
 //! mounts     ext4 and XFS on loop devices
 //! clients    real clients of the restic door
 //! input      real files of this machine as one deterministic tar stream
 //! show       what a person sees: pretty on a terminal, plain when piped
 //! demo       the demo's legs
 //! kills      SIGKILL under load, again and again
+//! misplaced  disks that are moved, copied, old, foreign, read-only or away
 //! full       disks without a block left
 //! pages      the pairing page in headless Chromium
 //! steps      named checks with time limits and a tally
 //! ```
 
+pub mod bays;
 pub mod binaries;
 pub mod client;
 pub mod clients;
@@ -29,6 +32,7 @@ pub mod full;
 pub mod input;
 pub mod kills;
 pub mod ledger;
+pub mod misplaced;
 pub mod mounts;
 pub mod newer;
 pub mod pages;

@@ -39,6 +39,12 @@ impl Fs {
         }
     }
 
+    /// Makes an empty file system in an image.
+    pub fn make(self, image: &Path) -> Result<()> {
+        let mkfs = tools::find(self.mkfs().program).context("mkfs is missing")?;
+        process::run_ok(Command::new(mkfs).args(self.mkfs_args()).arg(image), LIMIT).map(drop)
+    }
+
     /// Quiet, and without zeroing in the background what is a hole already.
     fn mkfs_args(self) -> &'static [&'static str] {
         match self {
@@ -111,10 +117,8 @@ impl LoopMount {
     }
 
     fn attach(&mut self, bytes: u64) -> Result<()> {
-        let fs = self.fs;
         File::create(&self.image)?.set_len(bytes)?;
-        let mkfs = tools::find(fs.mkfs().program).context("mkfs is missing")?;
-        process::run_ok(Command::new(mkfs).args(fs.mkfs_args()).arg(&self.image), LIMIT)?;
+        self.fs.make(&self.image)?;
         let losetup = tools::find("losetup").context("losetup is missing; it is in the package mount")?;
         let said = process::run_ok(Command::new(losetup).args(["--find", "--show"]).arg(&self.image), LIMIT)?;
         let device = said.text().trim().to_owned();

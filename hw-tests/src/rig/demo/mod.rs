@@ -7,7 +7,7 @@ mod exchange;
 mod keeping;
 mod legs;
 mod noise;
-mod prints;
+pub(super) mod prints;
 mod restic;
 mod rot;
 mod stage;

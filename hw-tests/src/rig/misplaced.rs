@@ -1,0 +1,227 @@
+//! Disks on real mount points that are not where they should be: unmounted, gone at the start, exchanged, foreign, copied, old,
+//! read-only, coming and going. Never a write where no disk was, never one to a disk that is not ours, nothing acknowledged lost,
+//! and the status says it.
+//!
+//! One box of 3+2, ext4 and XFS in turns, so any two disks may be away. After each act everything that was ever acknowledged is read
+//! back, what lies beneath the mount points must be untouched, and all disks must be in use again. The simulator meets the same
+//! with seeded disks; here the kernel decides what a path means.
+
+mod acts;
+
+use super::bays::Bays;
+use super::binaries::{self, Binaries};
+use super::client::Curl;
+use super::daemon::{Coffre, Daemon, tail};
+use super::ledger;
+use super::mounts::Fs;
+use super::show::{self, Page};
+use super::signals::Stop;
+use crate::rng::Rng;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Disks of the vault: 3+2.
+const DISKS: usize = 5;
+/// Size of each file system: as small as mkfs.xfs makes one.
+const DRIVE_BYTES: u64 = 320 << 20;
+const CLIENT: &str = "pusher";
+const DATASET: &str = "kept";
+/// A file that rides in the journal, one that is in a pack with others, one that is several packs.
+const BODIES: [usize; 3] = [200, 300_000, 6 << 20];
+/// What is wrong must show by then: G17.
+const SHOWN_LIMIT: Duration = Duration::from_secs(60);
+/// All disks in use again, nothing left to heal.
+const WELL_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a run saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Pushes that were acknowledged.
+    pub acknowledged: u64,
+    /// Snapshots read back and compared, each as often as it was.
+    pub read_back: u64,
+    /// Bytes of them.
+    pub read_back_bytes: u64,
+    /// The longest time until the status said what was wrong.
+    pub slowest_told: Duration,
+    /// The longest time until all was well again.
+    pub slowest_well: Duration,
+}
+
+/// Plays all acts on disks of these kinds, taken in turns. An error names the first thing that was wrong.
+pub fn run(kinds: &[Fs], page: Page, stop: &Stop) -> Result<Figures> {
+    let mut it = Box::new(TheBox::new(kinds)?);
+    it.play(page, stop)
+        .map_err(|why| anyhow!("{why:#}\nthe end of coffred's log:\n{}", tail(&it.log, 20)))?;
+    Ok(it.figures)
+}
+
+struct Snapshot {
+    id: String,
+    hash: blake3::Hash,
+    size: u64,
+}
+
+/// Fields are dropped in order: the daemon before the bays, these before the folder they are in.
+struct TheBox {
+    binaries: Binaries,
+    state: PathBuf,
+    log: PathBuf,
+    coffre: Coffre,
+    daemon: Option<Daemon>,
+    curl: Curl,
+    rng: Rng,
+    acknowledged: Vec<Snapshot>,
+    figures: Figures,
+    kinds: Vec<Fs>,
+    bays: Bays,
+    scratch: tempfile::TempDir,
+}
+
+impl TheBox {
+    fn new(kinds: &[Fs]) -> Result<Self> {
+        let binaries = Binaries::ready()?;
+        let scratch = tempfile::Builder::new().prefix("mounts-").tempdir_in(binaries::scratch("rig")?)?;
+        let folder = scratch.path().canonicalize()?;
+        let mut bays = Bays::new(&folder, DISKS)?;
+        for n in 0..DISKS {
+            let drive = bays.make(kinds[n % kinds.len()], DRIVE_BYTES)?;
+            bays.plug(drive, n)?;
+        }
+        let disks: Vec<PathBuf> = (0..DISKS).map(|n| bays.path(n).to_owned()).collect();
+        let (state, log) = (folder.join("state"), folder.join("coffred.log"));
+        let coffre = Coffre::new(&binaries, &state);
+        coffre.init(&disks, "mounts")?;
+        let daemon = Daemon::start(&binaries, &state, &log)?;
+        let (secret, pem) = (coffre.client_add(CLIENT)?, coffre.certificate()?);
+        let curl = Curl::new(&folder, &daemon.url, CLIENT, &secret, &pem)?;
+        Ok(Self {
+            binaries,
+            state,
+            log,
+            coffre,
+            daemon: Some(daemon),
+            curl,
+            rng: Rng::new(13),
+            acknowledged: Vec::new(),
+            figures: Figures::default(),
+            kinds: kinds.to_owned(),
+            bays,
+            scratch,
+        })
+    }
+
+    fn play(&mut self, page: Page, stop: &Stop) -> Result<()> {
+        self.push()?;
+        for (what, act) in acts::ALL {
+            stop.check()?;
+            let since = Instant::now();
+            act(self).context(*what)?;
+            self.all_is_well().context(*what)?;
+            self.compare().context(*what)?;
+            self.bays.nothing_beneath().context(*what)?;
+            page.line(format_args!("  {what}: {}", show::time(since.elapsed())));
+        }
+        self.stop()
+    }
+
+    /// Pushes one body of each length that nobody has seen. All must be acknowledged.
+    fn push(&mut self) -> Result<()> {
+        for len in BODIES {
+            let body = self.rng.bytes(len);
+            self.push_body(&body)?;
+        }
+        Ok(())
+    }
+
+    fn push_body(&mut self, body: &[u8]) -> Result<()> {
+        let receipt = self.curl.push(DATASET, |out| out.write_all(body))?.receipt()?;
+        let hash = blake3::hash(body);
+        ensure!(receipt["hash"] == ledger::label(hash), "the receipt is of something else: {receipt}");
+        let id = receipt["id"].as_str().context("a receipt without an id")?.to_owned();
+        self.acknowledged.push(Snapshot { id, hash, size: body.len() as u64 });
+        self.figures.acknowledged += 1;
+        Ok(())
+    }
+
+    /// Everything that was ever acknowledged reads bit-identical.
+    fn compare(&mut self) -> Result<()> {
+        let path = |s: &Snapshot| format!("/v1/datasets/{DATASET}/snapshots/{}", s.id);
+        let paths: Vec<String> = self.acknowledged.iter().map(path).collect();
+        let got = self.curl.get_many(&paths, self.scratch.path())?;
+        for (Snapshot { id, hash, size }, (status, came)) in self.acknowledged.iter().zip(got) {
+            ensure!(status == 200 && came == *hash, "{id} ({size} bytes) read back with {status} as {came}");
+            self.figures.read_back += 1;
+            self.figures.read_back_bytes += size;
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> Result<Value> {
+        self.coffre.json(&["status"])
+    }
+
+    /// Waits until the status says that this disk is not in use and why. Gives the reason.
+    fn told_of(&mut self, disk: usize) -> Result<String> {
+        let since = Instant::now();
+        let status = wait_until("told", SHOWN_LIMIT, || {
+            let status = self.status()?;
+            let away = status["disks"][disk]["state"] != "active";
+            Ok((away && status["light"] != "green", status))
+        })?;
+        self.figures.slowest_told = self.figures.slowest_told.max(since.elapsed());
+        ensure!(status["writable"] == true, "no backup is taken with one disk away: {status}");
+        let why = status["disks"][disk]["reason"].as_str().unwrap_or_default().to_owned();
+        ensure!(!why.is_empty(), "disk {disk} is not in use, and nobody says why: {status}");
+        Ok(why)
+    }
+
+    /// Waits until all disks are in use, nothing is left to be healed, and the light is green.
+    fn all_is_well(&mut self) -> Result<()> {
+        let since = Instant::now();
+        wait_until("well", WELL_LIMIT, || {
+            let status = self.status()?;
+            let disks = status["disks"].as_array().map_or(&[][..], Vec::as_slice);
+            let active = disks.len() == DISKS && disks.iter().all(|disk| disk["state"] == "active");
+            Ok((active && status["can_lose_disks"] == 2 && status["light"] == "green", status))
+        })?;
+        self.figures.slowest_well = self.figures.slowest_well.max(since.elapsed());
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let daemon = Daemon::start(&self.binaries, &self.state, &self.log)?;
+        self.curl = self.curl.at(&daemon.url);
+        self.daemon = Some(daemon);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.daemon.take().context("no daemon")?.stop().map(drop)
+    }
+
+    /// Takes a drive out of its bay while the daemon runs, and waits until the box says so and holds nothing of it.
+    fn take_out(&mut self, bay: usize) -> Result<usize> {
+        let drive = self.bays.unplug(bay)?;
+        self.told_of(bay)?;
+        self.bays.let_go(drive, SHOWN_LIMIT)?;
+        Ok(drive)
+    }
+}
+
+/// Asks again and again until it is so; gives the last answer.
+fn wait_until(what: &str, limit: Duration, mut so: impl FnMut() -> Result<(bool, Value)>) -> Result<Value> {
+    let since = Instant::now();
+    loop {
+        let (is_so, seen) = so()?;
+        if is_so {
+            return Ok(seen);
+        }
+        if since.elapsed() > limit {
+            bail!("not {what} after {}: {seen}", show::time(limit));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
