@@ -175,6 +175,59 @@ fn an_attested_time_changes_nothing_while_nothing_is_in_doubt() {
     assert!(it.json(&["forget", "--plan"])["stopped"].is_null());
 }
 
+/// A box that was off for ten days, by its owner's commands. That the 72 hours really pass, and what goes then, is tried with a clock
+/// that can be moved, in the vault.
+#[test]
+fn a_clock_in_doubt_is_told_attested_and_calm_and_restores_go_on() {
+    let Some(mut it) = TestBox::made_ago(2, "10d") else {
+        return common::left_out("there is no libfaketime on this machine");
+    };
+    it.start();
+    let pc = it.client("pc", &[]);
+    it.json(&["dataset", "set", "pc/d", "--class", "1s", "--keep", "last=1"]);
+    let bodies = [noise(300_000, 1), noise(300_000, 2)];
+    let ids: Vec<String> = bodies
+        .iter()
+        .map(|body| it.put(&pc, "d", body).json()["id"].as_str().expect("an id").to_owned())
+        .collect();
+    let restored = |it: &TestBox| {
+        for (id, body) in ids.iter().zip(&bodies) {
+            assert!(it.get(&pc, &format!("/v1/datasets/d/snapshots/{id}")).body == *body, "{id}");
+            let target = it.path("back").display().to_string();
+            it.json(&["get", "pc/d", "--id", id, "--to", &target, "--force"]);
+            assert!(fs::read(&target).expect("restored") == *body);
+        }
+    };
+    let nothing_goes = |it: &TestBox| {
+        assert!(it.json(&["forget", "--plan"])["stopped"].is_string());
+        let out = it.coffre(&["forget", "--run", "--json"]);
+        assert_eq!((code(&out), class(&out).as_str()), (Some(5), "refused"));
+        restored(it);
+    };
+    let shown = it.json(&["clock", "show"]);
+    assert!(shown["doubt"].is_string() && shown["calm_seconds"] == 72 * 3600, "{shown}");
+    let status = wait_for(&it, &["status"], |status| status["light"] == "amber");
+    assert!(status["reasons"].to_string().contains("coffre clock attest"), "{status}");
+    nothing_goes(&it);
+    let then = shown["retention_at"].as_str().expect("a time");
+    let out = it.coffre(&["clock", "attest", then, "--json"]);
+    assert_eq!((code(&out), class(&out).as_str()), (Some(5), "refused"), "ten days from the system's clock");
+
+    let now = it.json(&["clock", "show"])["wall_at"].as_str().expect("a time").to_owned();
+    let told = it.json(&["clock", "attest", &now]);
+    let leapt = told["leapt_seconds"].as_u64().expect("a number");
+    assert!((10 * 86_400 - 3600..=10 * 86_400).contains(&leapt), "{told}");
+    let calm = |told: &Value| told["calm_seconds"].as_u64().expect("a number");
+    assert!(told["doubt"].is_string() && (72 * 3600 - 60..=72 * 3600).contains(&calm(&told)), "{told}");
+    nothing_goes(&it);
+    it.stop("KILL");
+    it.start();
+    let after = it.json(&["clock", "show"]);
+    assert!(after["doubt"].is_string() && calm(&after) > 71 * 3600, "a restart is no way around it: {after}");
+    assert!(after["retention_at"].as_str() > Some(then), "{after}");
+    nothing_goes(&it);
+}
+
 #[test]
 fn new_words_reach_a_disk_that_was_away() {
     let it = TestBox::new(3);

@@ -52,6 +52,19 @@ impl TestBox {
     }
 
     pub fn without_daemon(disks: usize) -> Self {
+        Self::made_with(disks, &[])
+    }
+
+    /// A box that was made so long ago (`10d`) by the clock of the system, its daemon not running. `None` without libfaketime, which
+    /// tells `coffre init` that time and nobody else.
+    pub fn made_ago(disks: usize, ago: &str) -> Option<Self> {
+        let lib =
+            fs::read_dir("/usr/lib").ok()?.flatten().map(|at| at.path().join("faketime/libfaketime.so.1"));
+        let lib = lib.into_iter().find(|lib| lib.is_file())?.display().to_string();
+        Some(Self::made_with(disks, &[("LD_PRELOAD", &lib), ("FAKETIME", &format!("-{ago}"))]))
+    }
+
+    fn made_with(disks: usize, env: &[(&str, &str)]) -> Self {
         let scratch = tempfile::tempdir().expect("scratch folder");
         let mut args =
             vec!["init".to_owned(), "--try-out".into(), "--json".into(), "--name".into(), "test box".into()];
@@ -68,7 +81,9 @@ impl TestBox {
             url: String::new(),
             level: "trace",
         };
-        let out = made.coffre(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut init = Command::new(env!("CARGO_BIN_EXE_coffre"));
+        init.arg("--state").arg(made.state()).args(&args).envs(env.iter().copied());
+        let out = with_input(&mut init, b"");
         assert!(out.status.success(), "init: {}", String::from_utf8_lossy(&out.stderr));
         made.init = serde_json::from_slice(&out.stdout).expect("JSON");
         let words = made.init["recovery_words"].as_array().expect("words").iter();

@@ -167,9 +167,11 @@ fn peers() -> Step {
         }
         PEERS.into_iter().try_for_each(|tool| tools::ensure(tool).map(drop))?;
         tools::ensure_postgres()?;
+        tools::ensure_faketime()?;
         Ok(Command::new("true"))
     };
-    let (name, what) = ("peers", "restic, PostgreSQL and networks of their own are there for the tests");
+    let (name, what) =
+        ("peers", "restic, PostgreSQL, libfaketime and networks of their own are there for the tests");
     Step { name, what, limit: Duration::from_secs(900), command: Box::new(command), excuse: |_| None }
 }
 
@@ -179,7 +181,8 @@ fn tests() -> Step {
         let mut command = cargo_command();
         command.args(["test", "--release", "--workspace", "--no-fail-fast"]).env("CARGO_TERM_COLOR", "never");
         let peers = PEERS.iter().all(|tool| tools::find(tool.program).is_some());
-        if tools::is_root() && peers && tools::find_postgres().is_some() {
+        let peers = peers && tools::find_postgres().is_some() && tools::find_faketime().is_some();
+        if tools::is_root() && peers {
             command.env("COFFRE_PEERS", "1");
         }
         Ok(command)

@@ -61,6 +61,17 @@ pub fn ensure_postgres() -> Result<PathBuf, String> {
     ensured("a PostgreSQL server", "postgresql", find_postgres)
 }
 
+/// Where libfaketime is, which tells one program another time.
+pub fn find_faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|lib| lib.is_file())
+}
+
+/// Sees to it that libfaketime is there.
+pub fn ensure_faketime() -> Result<PathBuf, String> {
+    ensured("libfaketime", "libfaketime", find_faketime)
+}
+
 /// The same for a file that a package brings, by its full path.
 pub fn ensure_file(file: &Path, package: &str) -> Result<(), String> {
     ensured(&file.display().to_string(), package, || file.exists().then_some(()))

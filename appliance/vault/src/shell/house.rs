@@ -122,6 +122,11 @@ pub(super) struct Ground<'a> {
 impl House {
     /// Opens the vault of a state folder and starts its threads. See [`Vault::open`](crate::Vault::open).
     pub fn open(state: StateFolder, opening: Opening) -> Result<Arc<Self>> {
+        Self::open_by(state, opening, Arc::new(SystemClock::default()))
+    }
+
+    /// The same by a clock that is not the system's.
+    pub fn open_by(state: StateFolder, opening: Opening, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
         let mut of = state.read_box()?;
         state.tighten();
         if !of.born && opening == Opening::Again {
@@ -131,7 +136,6 @@ impl House {
         let Seen { lookout, sights, standing } = see(&state, &mut of)?;
         let keys = open_keys(&state, &of, &sights)?;
         let limits = Limits::of(of.try_out);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let index = open_index(&state);
         let mut places: Vec<PathBuf> = of.disks.iter().map(|d| d.path.clone()).collect();

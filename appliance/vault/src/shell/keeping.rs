@@ -249,3 +249,7 @@ fn clock_info(core: &Core, leapt_ms: u64) -> ClockInfo {
         leapt_ms,
     }
 }
+
+#[cfg(test)]
+#[path = "keeping_tests.rs"]
+mod tests;
