@@ -13,6 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// A client's command with these words.
+type Run = Box<dyn Fn(&[&str]) -> Command>;
+
 const PASSWORD: &str = "a password that stands in a file\n";
 
 /// Pairs a machine, takes its file, and makes a repository, a backup and a restore with it.
@@ -24,7 +27,7 @@ pub fn used_as_it_is(stage: &mut Stage, client: &Client) -> Result<()> {
         Kind::Restic => "backrest.json",
     };
     let folder = downloaded(stage, &name, &["box.pem", file])?;
-    let run: Box<dyn Fn(&[&str]) -> Command> = match program.kind() {
+    let run: Run = match program.kind() {
         Kind::Rustic => {
             fs::write(folder.join("restic-password"), PASSWORD)?;
             let (program, folder) = (program.clone(), folder.clone());
@@ -79,7 +82,7 @@ fn downloaded(stage: &mut Stage, name: &str, wanted: &[&str]) -> Result<PathBuf>
 }
 
 /// restic with the first repository of `backrest.json`.
-fn as_backrest_does(program: &Program, folder: &Path) -> Result<Box<dyn Fn(&[&str]) -> Command>> {
+fn as_backrest_does(program: &Program, folder: &Path) -> Result<Run> {
     let config: Value = serde_json::from_slice(&fs::read(folder.join("backrest.json"))?)?;
     let repo = config["repos"][0].clone();
     let drive = folder.join("C:/Coffre");
