@@ -201,7 +201,7 @@ impl Bench {
                 // What a new connection costs is not what is asked here.
                 text.push_str(&self.block(&welcome, n, true).replace(TOLD, ""));
             }
-            let first = self.rng.next_u64() % 2 == 0;
+            let first = self.rng.next_u64().is_multiple_of(2);
             for is_one in [first, !first] {
                 let ask = if is_one { &pair.one } else { &pair.other };
                 text.push_str(&self.block(ask, n, pair.strangers));
