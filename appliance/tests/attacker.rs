@@ -124,7 +124,7 @@ struct Attack<'a> {
     sent: u64,
 }
 
-const VICTIMS: [&str; 3] = ["eve/work", "ali/work", "eve/box"];
+const VICTIMS: [&str; 3] = ["eve/home", "ali/home", "eve/box"];
 
 impl<'a> Attack<'a> {
     fn ask(&mut self, method: &str, path: &str, headers: &str, body: Option<&[u8]>) -> Said {
@@ -152,7 +152,7 @@ impl<'a> Attack<'a> {
             self.kept.push((format!("/v1/datasets/{set}/snapshots/{id}"), bytes));
         } else {
             let kind = *self.dice.pick(&["data", "keys", "snapshots", "index"]);
-            let path = format!("/eve/work/{kind}/{}", name_of(&bytes));
+            let path = format!("/eve/home/{kind}/{}", name_of(&bytes));
             let said = self.ask("POST", &path, "", Some(&bytes));
             assert_eq!(said.status, 200, "{}", said.text());
             self.kept.push((path, bytes));
@@ -176,7 +176,7 @@ impl<'a> Attack<'a> {
 
     fn overwrite(&mut self, at: &str, bytes: &[u8]) {
         let other = noise(bytes.len() + 1, self.dice.next());
-        let config = *self.dice.pick(&["/eve/work/config", "/eve/box/config", "/ali/work/config"]);
+        let config = *self.dice.pick(&["/eve/home/config", "/eve/box/config", "/ali/home/config"]);
         match self.dice.below(4) {
             0 => assert_eq!(self.ask("POST", config, "", Some(&other)).status, 403),
             1 => {
@@ -193,11 +193,11 @@ impl<'a> Attack<'a> {
 
     fn delete(&mut self, at: &str) {
         let whole = [
-            "/eve/work/",
-            "/eve/work",
+            "/eve/home/",
+            "/eve/home",
             "/eve/",
-            "/ali/work/",
-            "/eve/work/config",
+            "/ali/home/",
+            "/eve/home/config",
             "/v1/datasets/a",
             "/v1/datasets",
             "/",
@@ -205,14 +205,14 @@ impl<'a> Attack<'a> {
         let path = if self.dice.below(2) == 0 { at } else { *self.dice.pick(&whole) };
         let verb =
             *self.dice.pick(&["DELETE", "PATCH", "MOVE", "COPY", "PURGE", "LOCK", "PROPPATCH", "MKCOL"]);
-        let said = self.ask(verb, path, "Destination: /eve/work/x\r\nOverwrite: T\r\n", None);
+        let said = self.ask(verb, path, "Destination: /eve/home/x\r\nOverwrite: T\r\n", None);
         assert!(matches!(said.status, 403..=405), "{verb} {path}: {}", said.status);
     }
 
     fn lie(&mut self, at: &str) {
         let bytes = self.dice.bytes();
         let digest = "Repr-Digest: sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:\r\n";
-        let wrong = format!("/eve/work/data/{}", name_of(&[&bytes[..], b"x"].concat()));
+        let wrong = format!("/eve/home/data/{}", name_of(&[&bytes[..], b"x"].concat()));
         let said = match self.dice.below(4) {
             0 => self.ask("POST", &wrong, "", Some(&bytes)),
             1 => self.ask("PUT", "/v1/datasets/a", digest, Some(&bytes)),
@@ -223,7 +223,7 @@ impl<'a> Attack<'a> {
     }
 
     fn cut(&mut self, at: &str) {
-        let path = *self.dice.pick(&["/v1/datasets/a", "/eve/work/config", "/eve/work/data/xx", at]);
+        let path = *self.dice.pick(&["/v1/datasets/a", "/eve/home/config", "/eve/home/data/xx", at]);
         let method = if path.starts_with("/v1") { "PUT" } else { "POST" };
         let head = String::from_utf8(request(self.user, method, path, "@", None)).expect("text");
         let framing = match self.dice.below(6) {
@@ -284,26 +284,26 @@ impl<'a> Attack<'a> {
 
     fn tricks(&mut self, at: &str) {
         let paths = [
-            "/eve/../ali/work/config",
-            "/eve/%2e%2e/ali/work/config",
-            "//ali/work/config",
-            "/ali/work/config",
-            "/ali%2fwork/config",
-            "/eve/work/..%2f..%2fali%2fwork/config",
-            "/v1/datasets/../../ali/work/data/",
+            "/eve/../ali/home/config",
+            "/eve/%2e%2e/ali/home/config",
+            "//ali/home/config",
+            "/ali/home/config",
+            "/ali%2fhome/config",
+            "/eve/home/..%2f..%2fali%2fhome/config",
+            "/v1/datasets/../../ali/home/data/",
             "/v1/datasets/%61li/snapshots",
             "/v1/datasets/a%00b/snapshots/latest",
-            "/eve/work/data/%00",
-            "/\u{e9}v\u{e9}/work/config",
-            "/eve/work/data//",
-            "/./eve/./work/./config/.",
+            "/eve/home/data/%00",
+            "/\u{e9}v\u{e9}/home/config",
+            "/eve/home/data//",
+            "/./eve/./home/./config/.",
             "/v1/datasets/a/snapshots/latest;x",
-            "/EVE/work/config",
-            "/eve/work/snapshots/../config",
+            "/EVE/home/config",
+            "/eve/home/snapshots/../config",
             "/v1//datasets",
-            "/eve\\..\\ali\\work\\config",
+            "/eve\\..\\ali\\home\\config",
         ];
-        let long = format!("/eve/work/data/{}", "a".repeat(300 + self.dice.below(9_000)));
+        let long = format!("/eve/home/data/{}", "a".repeat(300 + self.dice.below(9_000)));
         let path = if self.dice.below(6) == 0 { long.as_str() } else { *self.dice.pick(&paths) };
         let verb = *self.dice.pick(&["GET", "DELETE", "POST", "PUT"]);
         let body: Option<&[u8]> = matches!(verb, "POST" | "PUT").then_some(b"overwritten");
@@ -318,7 +318,7 @@ impl<'a> Attack<'a> {
             "X-HTTP-Method-Override: DELETE\r\n", "X-HTTP-Method: DELETE\r\n", "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-User: ali\r\n",
             "Date: Fri, 01 Jan 1990 00:00:00 GMT\r\n", "X-OC-Mtime: 1\r\nLast-Modified: Fri, 01 Jan 2100 00:00:00 GMT\r\n",
             "X-Amz-Object-Lock-Retain-Until-Date: 1990-01-01T00:00:00Z\r\nX-Amz-Bypass-Governance-Retention: true\r\n",
-            "X-Original-URL: /ali/work/config\r\n", "Expires: 0\r\nIf-Unmodified-Since: Fri, 01 Jan 1990 00:00:00 GMT\r\n",
+            "X-Original-URL: /ali/home/config\r\n", "Expires: 0\r\nIf-Unmodified-Since: Fri, 01 Jan 1990 00:00:00 GMT\r\n",
         ]);
         let bytes = self.dice.bytes();
         if self.dice.below(2) == 0 {
@@ -336,11 +336,11 @@ impl<'a> Attack<'a> {
 
     fn locks(&mut self) {
         let bytes = noise(100, self.dice.next());
-        let path = format!("/eve/work/locks/{}", name_of(&bytes));
+        let path = format!("/eve/home/locks/{}", name_of(&bytes));
         assert_eq!(self.ask("POST", &path, "", Some(&bytes)).status, 200);
         assert_eq!(self.ask("DELETE", &path, "", None).status, 200);
         assert_eq!(self.ask("GET", &path, "", None).status, 404);
-        let create = *self.dice.pick(&["/eve/work/?create=true", "/eve/box/?create=true"]);
+        let create = *self.dice.pick(&["/eve/home/?create=true", "/eve/box/?create=true"]);
         assert_eq!(self.ask("POST", create, "", Some(b"")).status, 200, "nothing happens to what is there");
     }
 }
@@ -403,9 +403,9 @@ fn a_stolen_secret_shrinks_nothing() {
     it.level = "warn";
     it.start();
     let (ali, eve) = (it.client("ali", &[]), it.client("eve", &[]));
-    let mut of_ali = furnish(&it, &ali, "ali", &["work"]);
+    let mut of_ali = furnish(&it, &ali, "ali", &["home"]);
     of_ali.sort();
-    let mut of_eve = furnish(&it, &eve, "eve", &["work", "box"]);
+    let mut of_eve = furnish(&it, &eve, "eve", &["home", "box"]);
     let seeds: Vec<u64> = match number("COFFRE_ATTACK_SEED") {
         Some(seed) => vec![seed],
         None => (0..number("COFFRE_ATTACKS").unwrap_or(2_000)).collect(),
@@ -454,7 +454,7 @@ fn a_stolen_secret_shrinks_nothing() {
 fn the_check_sees_a_real_loss(it: &TestBox, eve: &str, before: &Set) {
     let mut wire = Wire::new(it);
     let bytes = noise(100, 77);
-    let path = format!("/eve/work/locks/{}", name_of(&bytes));
+    let path = format!("/eve/home/locks/{}", name_of(&bytes));
     assert_eq!(wire.ask(eve, "POST", &path, "", Some(&bytes)).status, 200);
     let with = set_of(it, &VICTIMS, true);
     assert_eq!((shrunk(before, &with).len(), shrunk(&with, &with).len()), (0, 0));

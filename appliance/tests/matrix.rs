@@ -146,22 +146,22 @@ fn every_role_verb_and_owner_at_both_doors() {
         let id = kept["id"].as_str().expect("an id").to_owned();
         world.sets.entry((name.into(), set.into())).or_default().insert(id.clone());
         ids.insert(name, id);
-        assert_eq!(wire.ask(user, "POST", &format!("/{name}/work/?create=true"), "", Some(b"")).status, 200);
+        assert_eq!(wire.ask(user, "POST", &format!("/{name}/home/?create=true"), "", Some(b"")).status, 200);
         let mut of_repo = BTreeSet::from(["config/config".to_owned()]);
         let config = format!("{secret} config");
         assert_eq!(
-            wire.ask(user, "POST", &format!("/{name}/work/config"), "", Some(config.as_bytes())).status,
+            wire.ask(user, "POST", &format!("/{name}/home/config"), "", Some(config.as_bytes())).status,
             200
         );
         for kind in ["data", "keys", "locks", "snapshots", "index"] {
             let bytes = format!("{secret} {kind}").into_bytes();
             let file = name_of(&bytes);
-            let path = format!("/{name}/work/{kind}/{file}");
+            let path = format!("/{name}/home/{kind}/{file}");
             assert_eq!(wire.ask(user, "POST", &path, "", Some(&bytes)).status, 200);
             of_repo.insert(format!("{kind}/{file}"));
             files.insert(file, bytes);
         }
-        world.repos.insert((name.into(), "work".into()), of_repo);
+        world.repos.insert((name.into(), "home".into()), of_repo);
     }
     it.json(&["client", "remove", "mal"]);
     let absent = noise(40, 9);
@@ -221,7 +221,7 @@ fn addresses(files: &BTreeMap<String, Vec<u8>>, ids: &BTreeMap<&str, String>, ab
         }
     }
     for owner in ["ali", "eve", "mal", "nemo"] {
-        for repo in ["work", "other"] {
+        for repo in ["home", "other"] {
             paths.push(format!("/{owner}/{repo}/config"));
             for kind in ["data", "keys", "locks", "snapshots", "index"] {
                 paths.push(format!("/{owner}/{repo}/{kind}/"));
@@ -232,9 +232,9 @@ fn addresses(files: &BTreeMap<String, Vec<u8>>, ids: &BTreeMap<&str, String>, ab
             }
         }
         // What makes something comes last.
-        paths.push(format!("/{owner}/work/?create=true"));
+        paths.push(format!("/{owner}/home/?create=true"));
     }
-    paths.extend(["accounts", "mail", "work"].map(|set| format!("/v1/datasets/{set}")));
+    paths.extend(["accounts", "mail", "home"].map(|set| format!("/v1/datasets/{set}")));
     paths
 }
 
