@@ -1,10 +1,9 @@
 //! Full disks under the real daemon, on ext4 and XFS: refused with numbers, readable, forgetting makes room.
 
 use anyhow::Result;
-use coffre_rig::rig::mounts::{self, Fs};
 use coffre_rig::rig::show::{self, Page};
 use coffre_rig::rig::signals::Stop;
-use coffre_rig::rig::{full, steps, tools};
+use coffre_rig::rig::{full, mounts, steps, tools};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,24 +16,19 @@ fn run(page: Page) -> Result<ExitCode> {
         page.line(format_args!("NOT RUN: {why}"));
         return Ok(ExitCode::from(steps::NOT_RUN as u8));
     }
-    let mut ran = 0;
-    for fs in [Fs::Ext4, Fs::Xfs] {
-        if let Err(why) = mounts::probe(fs) {
-            page.line(format_args!("NOT RUN: full-{}: {why}", fs.name()));
-            continue;
-        }
-        let figures = full::run(fs, page, &stop)?;
-        ran += 1;
+    let kinds = mounts::usable("full", page);
+    for fs in &kinds {
+        let figures = full::run(*fs, page, &stop)?;
         page.line(format_args!(
             "{}: {} pushes acknowledged, {} refused with 507; {} read back ({}), all bit-identical; room {} after the approval; slowest start {}",
             fs.name(),
-            figures.acknowledged,
+            figures.tally.acknowledged,
             figures.refused,
-            figures.read_back,
-            show::bytes(figures.read_back_bytes),
+            figures.tally.read_back,
+            show::bytes(figures.tally.read_back_bytes),
             show::time(figures.freed_after),
             show::time(figures.slowest_start),
         ));
     }
-    Ok(if ran > 0 { ExitCode::SUCCESS } else { ExitCode::from(steps::NOT_RUN as u8) })
+    Ok(if kinds.is_empty() { ExitCode::from(steps::NOT_RUN as u8) } else { ExitCode::SUCCESS })
 }

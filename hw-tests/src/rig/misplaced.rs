@@ -9,16 +9,12 @@
 mod acts;
 
 use super::bays::Bays;
-use super::binaries::{self, Binaries};
-use super::client::Curl;
-use super::daemon::{Coffre, Daemon, tail};
-use super::ledger;
+use super::binaries;
 use super::mounts::Fs;
 use super::show::{self, Page};
 use super::signals::Stop;
-use crate::rng::Rng;
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde_json::Value;
+use super::subject::{Subject, Tally, wait_until};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -38,12 +34,8 @@ const WELL_LIMIT: Duration = Duration::from_secs(60);
 /// What a run saw.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
-    /// Pushes that were acknowledged.
-    pub acknowledged: u64,
-    /// Snapshots read back and compared, each as often as it was.
-    pub read_back: u64,
-    /// Bytes of them.
-    pub read_back_bytes: u64,
+    /// What was acknowledged and read back.
+    pub tally: Tally,
     /// The longest time until the status said what was wrong.
     pub slowest_told: Duration,
     /// The longest time until all was well again.
@@ -54,26 +46,13 @@ pub struct Figures {
 pub fn run(kinds: &[Fs], page: Page, stop: &Stop) -> Result<Figures> {
     let mut it = Box::new(TheBox::new(kinds)?);
     it.play(page, stop)
-        .map_err(|why| anyhow!("{why:#}\nthe end of coffred's log:\n{}", tail(&it.log, 20)))?;
-    Ok(it.figures)
-}
-
-struct Snapshot {
-    id: String,
-    hash: blake3::Hash,
-    size: u64,
+        .map_err(|why| anyhow!("{why:#}\nthe end of coffred's log:\n{}", it.subject.end_of_log(20)))?;
+    Ok(Figures { tally: it.subject.tally, ..it.figures })
 }
 
 /// Fields are dropped in order: the daemon before the bays, these before the folder they are in.
 struct TheBox {
-    binaries: Binaries,
-    state: PathBuf,
-    log: PathBuf,
-    coffre: Coffre,
-    daemon: Option<Daemon>,
-    curl: Curl,
-    rng: Rng,
-    acknowledged: Vec<Snapshot>,
+    subject: Subject,
     figures: Figures,
     kinds: Vec<Fs>,
     bays: Bays,
@@ -82,7 +61,6 @@ struct TheBox {
 
 impl TheBox {
     fn new(kinds: &[Fs]) -> Result<Self> {
-        let binaries = Binaries::ready()?;
         let scratch = tempfile::Builder::new().prefix("mounts-").tempdir_in(binaries::scratch("rig")?)?;
         let folder = scratch.path().canonicalize()?;
         let mut bays = Bays::new(&folder, DISKS)?;
@@ -91,26 +69,8 @@ impl TheBox {
             bays.plug(drive, n)?;
         }
         let disks: Vec<PathBuf> = (0..DISKS).map(|n| bays.path(n).to_owned()).collect();
-        let (state, log) = (folder.join("state"), folder.join("coffred.log"));
-        let coffre = Coffre::new(&binaries, &state);
-        coffre.init(&disks, "mounts")?;
-        let daemon = Daemon::start(&binaries, &state, &log)?;
-        let (secret, pem) = (coffre.client_add(CLIENT)?, coffre.certificate()?);
-        let curl = Curl::new(&folder, &daemon.url, CLIENT, &secret, &pem)?;
-        Ok(Self {
-            binaries,
-            state,
-            log,
-            coffre,
-            daemon: Some(daemon),
-            curl,
-            rng: Rng::new(13),
-            acknowledged: Vec::new(),
-            figures: Figures::default(),
-            kinds: kinds.to_owned(),
-            bays,
-            scratch,
-        })
+        let subject = Subject::new(&folder, &disks, CLIENT, 13)?;
+        Ok(Self { subject, figures: Figures::default(), kinds: kinds.to_owned(), bays, scratch })
     }
 
     fn play(&mut self, page: Page, stop: &Stop) -> Result<()> {
@@ -124,43 +84,20 @@ impl TheBox {
             self.bays.nothing_beneath().context(*what)?;
             page.line(format_args!("  {what}: {}", show::time(since.elapsed())));
         }
-        self.stop()
+        self.subject.stop()
     }
 
     /// Pushes one body of each length that nobody has seen. All must be acknowledged.
     fn push(&mut self) -> Result<()> {
         for len in BODIES {
-            let body = self.rng.bytes(len);
-            self.push_body(&body)?;
+            self.subject.push(DATASET, len)?.receipt()?;
         }
-        Ok(())
-    }
-
-    fn push_body(&mut self, body: &[u8]) -> Result<()> {
-        let receipt = self.curl.push(DATASET, |out| out.write_all(body))?.receipt()?;
-        let hash = blake3::hash(body);
-        ensure!(receipt["hash"] == ledger::label(hash), "the receipt is of something else: {receipt}");
-        let id = receipt["id"].as_str().context("a receipt without an id")?.to_owned();
-        self.acknowledged.push(Snapshot { id, hash, size: body.len() as u64 });
-        self.figures.acknowledged += 1;
         Ok(())
     }
 
     /// Everything that was ever acknowledged reads bit-identical.
     fn compare(&mut self) -> Result<()> {
-        let path = |s: &Snapshot| format!("/v1/datasets/{DATASET}/snapshots/{}", s.id);
-        let paths: Vec<String> = self.acknowledged.iter().map(path).collect();
-        let got = self.curl.get_many(&paths, self.scratch.path())?;
-        for (Snapshot { id, hash, size }, (status, came)) in self.acknowledged.iter().zip(got) {
-            ensure!(status == 200 && came == *hash, "{id} ({size} bytes) read back with {status} as {came}");
-            self.figures.read_back += 1;
-            self.figures.read_back_bytes += size;
-        }
-        Ok(())
-    }
-
-    fn status(&self) -> Result<Value> {
-        self.coffre.json(&["status"])
+        self.subject.compare(|_, _| false)
     }
 
     /// Waits until the status says that this disk is not in use and why. Gives the reason. A disk that is tried again is *catching up*
@@ -168,10 +105,14 @@ impl TheBox {
     fn told_of(&mut self, disk: usize) -> Result<String> {
         let since = Instant::now();
         let status = wait_until("told", SHOWN_LIMIT, || {
-            let status = self.status()?;
+            let status = self.subject.status()?;
             let told = &status["disks"][disk];
             let why = told["reason"].as_str().is_some_and(|why| !why.is_empty());
-            Ok((told["state"] != "active" && why && status["light"] != "green", status))
+            Ok(if told["state"] != "active" && why && status["light"] != "green" {
+                Ok(status)
+            } else {
+                Err(status.to_string())
+            })
         })?;
         self.figures.slowest_told = self.figures.slowest_told.max(since.elapsed());
         ensure!(status["writable"] == true, "no backup is taken with a disk away: {status}");
@@ -182,24 +123,14 @@ impl TheBox {
     fn all_is_well(&mut self) -> Result<()> {
         let since = Instant::now();
         wait_until("well", WELL_LIMIT, || {
-            let status = self.status()?;
+            let status = self.subject.status()?;
             let disks = status["disks"].as_array().map_or(&[][..], Vec::as_slice);
             let active = disks.len() == DISKS && disks.iter().all(|disk| disk["state"] == "active");
-            Ok((active && status["can_lose_disks"] == 2 && status["light"] == "green", status))
+            let well = active && status["can_lose_disks"] == 2 && status["light"] == "green";
+            Ok(well.then_some(()).ok_or_else(|| status.to_string()))
         })?;
         self.figures.slowest_well = self.figures.slowest_well.max(since.elapsed());
         Ok(())
-    }
-
-    fn start(&mut self) -> Result<()> {
-        let daemon = Daemon::start(&self.binaries, &self.state, &self.log)?;
-        self.curl = self.curl.at(&daemon.url);
-        self.daemon = Some(daemon);
-        Ok(())
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        self.daemon.take().context("no daemon")?.stop().map(drop)
     }
 
     /// Takes a drive out of its bay while the daemon runs, and waits until the box says so and holds nothing of it.
@@ -208,20 +139,5 @@ impl TheBox {
         self.told_of(bay)?;
         self.bays.let_go(drive, SHOWN_LIMIT)?;
         Ok(drive)
-    }
-}
-
-/// Asks again and again until it is so; gives the last answer.
-fn wait_until(what: &str, limit: Duration, mut so: impl FnMut() -> Result<(bool, Value)>) -> Result<Value> {
-    let since = Instant::now();
-    loop {
-        let (is_so, seen) = so()?;
-        if is_so {
-            return Ok(seen);
-        }
-        if since.elapsed() > limit {
-            bail!("not {what} after {}: {seen}", show::time(limit));
-        }
-        std::thread::sleep(Duration::from_millis(100));
     }
 }

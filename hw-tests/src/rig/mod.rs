@@ -7,6 +7,7 @@
 //! daemon     the real coffred as a child, its ready line, SIGKILL and SIGTERM; the command coffre
 //! cross      what building for aarch64 and running it needs
 //! client     curl: push from a stream, get to a hash, many gets in one process
+//! subject    a real box under test, and what its client was told is safe
 //! tools      programs of the system that a run needs, and how to get them
 //! bays       disks on loop devices that can be moved, and what lies beneath their mount points
 //! mounts     ext4 and XFS on loop devices
@@ -43,6 +44,7 @@ pub mod show;
 pub mod shutdown;
 pub mod signals;
 pub mod steps;
+pub mod subject;
 pub mod tools;
 
 /// This program's arguments, without a leading `--`: the aliases in `.cargo/config.toml` end with one already, and

@@ -3,6 +3,7 @@
 //! The image is sparse, so its size costs nothing until it is filled. Everything is undone on drop, in reverse order.
 
 use super::process;
+use super::show::Page;
 use super::tools::{self, MKFS_EXT4, MKFS_XFS, Tool};
 use anyhow::{Context, Result, bail};
 use std::fs::File;
@@ -74,6 +75,18 @@ pub fn probe(fs: Fs) -> Result<(), String> {
     tools::ensure(fs.mkfs())?;
     let scratch = tempfile::tempdir().map_err(|why| format!("no scratch folder: {why}"))?;
     LoopMount::new(scratch.path(), "probe", fs, PROBE_BYTES).map(drop).map_err(|why| format!("{why:#}"))
+}
+
+/// The kinds that can be had here. Of each that cannot, the page says that `check` was not run on it, and why.
+pub fn usable(check: &str, page: Page) -> Vec<Fs> {
+    let mut kinds = Vec::new();
+    for fs in [Fs::Ext4, Fs::Xfs] {
+        match probe(fs) {
+            Ok(()) => kinds.push(fs),
+            Err(why) => page.line(format_args!("NOT RUN: {check}-{}: {why}", fs.name())),
+        }
+    }
+    kinds
 }
 
 impl LoopMount {

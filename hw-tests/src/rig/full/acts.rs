@@ -55,7 +55,7 @@ impl Vault {
             self.compare().with_context(|| format!("after: {what}"))?;
             page.line(format_args!("  {what}: {}", show::time(since.elapsed())));
         }
-        self.daemon.take().context("no daemon")?.stop().map(drop)
+        self.subject.stop()
     }
 
     fn keep_something(&mut self) -> Result<()> {
@@ -70,7 +70,7 @@ impl Vault {
     fn announce_too_much(&mut self) -> Result<()> {
         let path = self.scratch.path().join("hole");
         File::create(&path)?.set_len(ANNOUNCED_LEN)?;
-        let (status, text) = self.curl.push_file(BULK, &path)?;
+        let (status, text) = self.subject.curl.push_file(BULK, &path)?;
         ensure!(status == 507, "announcing {ANNOUNCED_LEN} bytes was answered with {status}: {text}");
         for word in ["4096 MiB are needed", "MiB free", "reserve of"] {
             ensure!(text.contains(word), "the refusal does not tell \"{word}\": {text}");
@@ -81,7 +81,7 @@ impl Vault {
 
     fn fill(&mut self) -> Result<()> {
         while self.least_free()? > LEFT_BYTES {
-            ensure!(self.acknowledged.len() < MAX_PUSHES, "the disks never fill");
+            ensure!(self.subject.acknowledged().len() < MAX_PUSHES, "the disks never fill");
             self.push(BULK, BULK_LEN)?.receipt()?;
         }
         let endless = self.push(BULK, ENDLESS_LEN)?;
@@ -112,7 +112,7 @@ impl Vault {
     }
 
     fn least_free(&self) -> Result<u64> {
-        let status = self.status()?;
+        let status = self.subject.status()?;
         let disks = status["disks"].as_array().context("no disks")?;
         disks.iter().filter_map(|d| d["free_bytes"].as_u64()).min().context("no disk says how much is free")
     }
@@ -121,7 +121,7 @@ impl Vault {
         for len in [300, 100_000, BULK_LEN] {
             with_numbers(&self.push(KEPT, len)?)?;
         }
-        let status = self.status()?;
+        let status = self.subject.status()?;
         let reasons = status["reasons"].to_string();
         ensure!(status["light"] == "red" && status["writable"] == false, "full, and the status is {status}");
         ensure!(reasons.contains("backups are refused") && reasons.contains("MiB left"), "{reasons}");
@@ -132,17 +132,18 @@ impl Vault {
 
     /// The owner approves what is to go, until there is room again.
     fn forget(&mut self) -> Result<()> {
-        let coffre = self.coffre.clone();
-        let took = wait_until("room again", FREED_LIMIT, || {
+        let coffre = self.subject.coffre.clone();
+        let since = Instant::now();
+        wait_until("room again", FREED_LIMIT, || {
             let plan = coffre.json(&["forget", "--plan"])?;
             let id = plan["plan"].as_str().context("a plan without an id")?.to_owned();
             // Refused when something was forgotten meanwhile: the next plan is asked about.
             let _ = coffre.json(&["forget", "--approve", &id]);
             let status = coffre.json(&["status"])?;
             let open = status["writable"] == true;
-            Ok((!open).then(|| format!("{} {plan:.300}", status["reasons"])))
+            Ok(open.then_some(()).ok_or_else(|| format!("{} {plan:.300}", status["reasons"])))
         })?;
-        self.figures.freed_after = took;
+        self.figures.freed_after = since.elapsed();
         for len in [5 * MIB, 300] {
             self.push(KEPT, len)?.receipt().context("there is room again")?;
         }
@@ -154,11 +155,11 @@ impl Vault {
     fn foreign(&mut self, disks: &[usize]) -> Result<()> {
         let files: Vec<PathBuf> = disks.iter().map(|n| self.mounts[*n].path.join(FOREIGN)).collect();
         files.iter().try_for_each(take_every_block)?;
-        let coffre = self.coffre.clone();
+        let coffre = self.subject.coffre.clone();
         wait_until("said", NOTICED_LIMIT, || {
             let status = coffre.json(&["status"])?;
             let said = status["light"] == "red" && status["reasons"].to_string().contains("MiB left");
-            Ok((!said).then(|| status.to_string()))
+            Ok(said.then_some(()).ok_or_else(|| status.to_string()))
         })?;
         self.compare().context("with no block left")?;
         with_numbers(&self.push(KEPT, 300)?)?;
@@ -176,7 +177,7 @@ impl Vault {
             let status = coffre.json(&["status"])?;
             let disks = status["disks"].as_array().map_or(&[][..], Vec::as_slice);
             let well = status["writable"] == true && disks.iter().all(|d| d["state"] == "active");
-            Ok((!well).then(|| status.to_string()))
+            Ok(well.then_some(()).ok_or_else(|| status.to_string()))
         })?;
         self.push(KEPT, MIB)?.receipt().context("the foreign files are gone")?;
         Ok(())
@@ -186,7 +187,7 @@ impl Vault {
     fn write_journal(&mut self, count: u32) -> Result<()> {
         for n in 0..count {
             let class = format!("{}d", 30 + n);
-            self.coffre.json(&["dataset", "set", &format!("{CLIENT}/{KEPT}"), "--class", &class])?;
+            self.subject.coffre.json(&["dataset", "set", &format!("{CLIENT}/{KEPT}"), "--class", &class])?;
         }
         Ok(())
     }

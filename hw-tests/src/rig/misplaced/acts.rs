@@ -42,9 +42,9 @@ fn unmounted(it: &mut TheBox) -> Result<()> {
 }
 
 fn gone_at_the_start(it: &mut TheBox) -> Result<()> {
-    it.stop()?;
+    it.subject.stop()?;
     let drives = [it.bays.unplug(2)?, it.bays.unplug(3)?];
-    it.start()?;
+    it.subject.start()?;
     it.told_of(2)?;
     it.told_of(3)?;
     it.push()?;
@@ -54,11 +54,11 @@ fn gone_at_the_start(it: &mut TheBox) -> Result<()> {
 }
 
 fn exchanged(it: &mut TheBox) -> Result<()> {
-    it.stop()?;
+    it.subject.stop()?;
     let (a, b) = (it.bays.unplug(0)?, it.bays.unplug(1)?);
     it.bays.plug(a, 1)?;
     it.bays.plug(b, 0)?;
-    it.start()?;
+    it.subject.start()?;
     it.push()?;
     it.all_is_well().context("exchanged at the start")?;
     it.compare().context("exchanged at the start")?;
@@ -76,7 +76,7 @@ fn foreign(it: &mut TheBox) -> Result<()> {
         it.bays.plug(stranger, 3)?;
         let (photos, label) = (it.bays.path(3).join("photos"), it.bays.path(3).join("label"));
         std::fs::create_dir(&photos)?;
-        std::fs::write(photos.join("one.jpg"), it.rng.bytes(5000))?;
+        std::fs::write(photos.join("one.jpg"), it.subject.rng.bytes(5000))?;
         // Somebody's file that happens to be called like ours.
         std::fs::write(label, b"Summer 2019")?;
         let before = prints::below(it.bays.path(3))?;
@@ -97,14 +97,14 @@ fn of_another_vault(it: &mut TheBox) -> Result<()> {
     let ours = it.take_out(4)?;
     it.bays.plug(theirs, 4)?;
     let state = it.scratch.path().join("state-of-another");
-    Coffre::new(&it.binaries, &state).init(&[it.bays.path(4).to_owned()], "another")?;
+    Coffre::new(&it.subject.binaries, &state).init(&[it.bays.path(4).to_owned()], "another")?;
     let before = prints::below(it.bays.path(4))?;
     let why = it.told_of(4)?;
     ensure!(why.contains("vault"), "a disk of another vault is called: {why}");
     it.push()?;
     // A start meets it, too.
-    it.stop()?;
-    it.start()?;
+    it.subject.stop()?;
+    it.subject.start()?;
     it.told_of(4)?;
     it.push()?;
     it.compare().context("with a disk of another vault in a disk's place")?;
@@ -114,7 +114,7 @@ fn of_another_vault(it: &mut TheBox) -> Result<()> {
 }
 
 fn copy_in_anothers_place(it: &mut TheBox) -> Result<()> {
-    it.stop()?;
+    it.subject.stop()?;
     let original = it.bays.unplug(4)?;
     it.bays.let_go(original, SHOWN_LIMIT)?;
     let copy = it.bays.copy(original)?;
@@ -122,7 +122,7 @@ fn copy_in_anothers_place(it: &mut TheBox) -> Result<()> {
     let other = it.bays.unplug(0)?;
     it.bays.plug(copy, 0)?;
     let before = prints::below(it.bays.path(0))?;
-    it.start()?;
+    it.subject.start()?;
     let why = it.told_of(0)?;
     ensure!(why.contains("disk 4"), "a copy of disk 4 in the place of disk 0 is called: {why}");
     it.push()?;
@@ -143,7 +143,7 @@ fn copy_in_anothers_place(it: &mut TheBox) -> Result<()> {
 }
 
 fn copy_and_disk_exchanged(it: &mut TheBox) -> Result<()> {
-    it.stop()?;
+    it.subject.stop()?;
     let original = it.bays.unplug(2)?;
     it.bays.let_go(original, SHOWN_LIMIT)?;
     let copy = it.bays.copy(original)?;
@@ -152,22 +152,22 @@ fn copy_and_disk_exchanged(it: &mut TheBox) -> Result<()> {
     it.bays.plug(copy, 2)?;
     // The one in its own place is used; nobody can tell which came first.
     let before = prints::below(it.bays.path(1))?;
-    it.start()?;
+    it.subject.start()?;
     it.told_of(1)?;
     it.push()?;
     it.compare().context("with a disk and its copy")?;
     ensure!(prints::below(it.bays.path(1))? == before, "both a disk and its copy were written to");
-    it.stop()?;
+    it.subject.stop()?;
     // From now on the disk is the old one of the two: it comes back to its own place and is brought up to date.
     it.bays.unplug(1)?;
     it.bays.unplug(2)?;
     it.bays.plug(other, 1)?;
     it.bays.plug(original, 2)?;
-    it.start()
+    it.subject.start().map(drop)
 }
 
 fn old_copy(it: &mut TheBox) -> Result<()> {
-    it.stop()?;
+    it.subject.stop()?;
     let drives = [it.bays.unplug(3)?, it.bays.unplug(4)?];
     let mut copies = [0; 2];
     for (copy, drive) in copies.iter_mut().zip(drives) {
@@ -176,16 +176,16 @@ fn old_copy(it: &mut TheBox) -> Result<()> {
     }
     it.bays.plug(drives[0], 3)?;
     it.bays.plug(drives[1], 4)?;
-    it.start()?;
+    it.subject.start()?;
     for _ in 0..3 {
         it.push()?;
     }
-    it.stop()?;
+    it.subject.stop()?;
     // Two disks, as many as may be lost, come from the past; one is met by the start, one by the running box.
     it.bays.unplug(3)?;
     it.bays.unplug(4)?;
     it.bays.plug(copies[0], 3)?;
-    it.start()?;
+    it.subject.start()?;
     it.told_of(4)?;
     it.push()?;
     it.compare().context("with an old copy")?;
@@ -204,10 +204,10 @@ fn old_copy(it: &mut TheBox) -> Result<()> {
 
 /// One of each kind is read-only at the start and becomes writable while the box runs.
 fn read_only(it: &mut TheBox) -> Result<()> {
-    it.stop()?;
+    it.subject.stop()?;
     it.bays.remount(0, true)?;
     it.bays.remount(1, true)?;
-    it.start()?;
+    it.subject.start()?;
     it.told_of(0)?;
     it.told_of(1)?;
     it.push()?;
@@ -236,11 +236,11 @@ fn broken_down(it: &mut TheBox) -> Result<()> {
 }
 
 fn flapping(it: &mut TheBox) -> Result<()> {
-    let curl = it.curl.clone();
-    let mut rng = it.rng.fork();
+    let curl = it.subject.curl.clone();
+    let mut rng = it.subject.rng.fork();
     let bodies: Vec<Vec<u8>> =
         (0..40).map(|n| rng.bytes(if n % 4 == 0 { 3 << 20 } else { 4000 + n })).collect();
-    let mut dice = it.rng.fork();
+    let mut dice = it.subject.rng.fork();
     let over = std::sync::atomic::AtomicBool::new(false);
     let (over, bodies) = (&over, &bodies);
     let acknowledged = std::thread::scope(|scope| {
@@ -268,17 +268,15 @@ fn flapping(it: &mut TheBox) -> Result<()> {
     })?;
     ensure!(acknowledged.len() > 8, "only {} pushes went on meanwhile", acknowledged.len());
     for (receipt, body) in acknowledged.iter().zip(bodies) {
-        let id = receipt["id"].as_str().context("a receipt without an id")?.to_owned();
-        it.acknowledged.push(super::Snapshot { id, hash: blake3::hash(body), size: body.len() as u64 });
-        it.figures.acknowledged += 1;
+        it.subject.note(DATASET, receipt, body)?;
     }
     // What the box lists is what was acknowledged, and nothing else.
-    let listed = it.coffre.json(&["snapshots", &format!("{CLIENT}/{DATASET}")])?;
+    let listed = it.subject.coffre.json(&["snapshots", &format!("{CLIENT}/{DATASET}")])?;
     let count = listed["snapshots"].as_array().map_or(0, Vec::len);
     ensure!(
-        count == it.acknowledged.len(),
+        count == it.subject.acknowledged().len(),
         "{count} snapshots are listed, {} were acknowledged",
-        it.acknowledged.len()
+        it.subject.acknowledged().len()
     );
     Ok(())
 }
