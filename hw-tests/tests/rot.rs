@@ -1,10 +1,14 @@
 //! G10: rot is found within 30 days, healed to the very bytes that were lost, and told; in virtual time, through power cuts,
 //! kills, failing reads, writes that go astray and disks that go in the middle of it.
 
+use coffre_core::class::LockClass;
 use coffre_core::flaw::Flaws;
+use coffre_core::repo::FileKind;
+use coffre_rig::rng::Rng;
 use coffre_rig::scale;
 use coffre_rig::seeds::on_two_threads;
-use coffre_rig::world::{RotCase, RotSeen, SCRUB_FLAWS, rot};
+use coffre_rig::world::{Bench, RotCase, RotSeen, SCRUB_FLAWS, rot};
+use coffre_vault::put::Put;
 
 fn case(seed: u64) -> RotCase {
     let (k, m) = [(1, 1), (2, 1), (2, 2), (1, 1), (3, 1), (2, 1), (3, 2), (4, 2)][seed as usize % 8];
@@ -37,6 +41,33 @@ fn every_scrub_flaw_is_caught() {
         }
     }
     assert!(unseen.is_empty(), "not noticed in {tries} runs: {unseen:?}");
+}
+
+/// The daily sample opens packs of repositories too. Their chunks have drawn ids, which say nothing of the content: it finds
+/// nothing wrong with them.
+#[test]
+fn the_sample_opens_what_clients_encrypted() {
+    let mut bench = Bench::new(2, 1, 7);
+    bench.boot(bench.all()).expect("comes up");
+    bench.rest();
+    let core = bench.core().expect("it is up").clone();
+    for seed in 0..4 {
+        let repo = "alpha/repo".parse().expect("valid");
+        let mut put =
+            Put::begin_file(core.clone(), repo, FileKind::Data, LockClass::DAYS_30).expect("begins");
+        put.write(&Rng::new(seed).bytes(5_000)).expect("takes it");
+        let submitted = put.submit().expect("ends");
+        core.wait(submitted.ticket).expect("acknowledged");
+    }
+    for _ in 0..5 * 24 {
+        while core.scrub_step() {
+            bench.rest();
+        }
+        bench.pass_time(3_600_000);
+    }
+    let told = core.scrub_info();
+    assert!(told.sampled_per_mille.is_some_and(|share| share > 0), "{told:?}");
+    assert!(told.finds.is_empty() && told.last_light_ms.is_some(), "{told:?}");
 }
 
 #[test]

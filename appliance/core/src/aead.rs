@@ -56,18 +56,18 @@ impl AeadKey {
 
     /// As [`open`](Self::open), into `out`, whose content is replaced; it is empty after an error.
     pub fn open_into(&self, counter: u64, aad: &[u8], sealed: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        let bad = || Fault::corrupt("sealed bytes do not open: damaged, or not the ones expected here");
-        let Some(plain_len) = sealed.len().checked_sub(TAG_LEN) else {
-            out.clear();
-            return Err(bad());
-        };
-        let (cipher, tag) = sealed.split_at(plain_len);
         // What was in it is overwritten: only what is new needs to be made zero.
-        out.resize(plain_len, 0);
-        self.0.open_separate_gather(nonce(counter), Aad::from(aad), cipher, tag, out).map_err(|_| {
-            out.clear();
-            bad()
-        })
+        out.resize(sealed.len().saturating_sub(TAG_LEN), 0);
+        self.open_to(counter, aad, sealed, out).inspect_err(|_| out.clear())
+    }
+
+    /// As [`open`](Self::open), to `out`, which is [`TAG_LEN`] bytes shorter than `sealed`. What is in it after an error
+    /// means nothing.
+    pub fn open_to(&self, counter: u64, aad: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<()> {
+        let bad = || Fault::corrupt("sealed bytes do not open: damaged, or not the ones expected here");
+        let (cipher, tag) =
+            sealed.split_at_checked(out.len()).filter(|(_, t)| t.len() == TAG_LEN).ok_or_else(bad)?;
+        self.0.open_separate_gather(nonce(counter), Aad::from(aad), cipher, tag, out).map_err(|_| bad())
     }
 }
 

@@ -28,8 +28,8 @@ pub const MAX_PACK_ENTRIES: usize = 65_536;
 pub const PACK_ALIGN: usize = 4096;
 
 /// Longest sealed table of contents, in bytes: an entry takes at most 52 (array head, 34 for the id, three
-/// numbers of at most 5, a boolean), the frame around them 8.
-pub const MAX_TOC_LEN: usize = MAX_PACK_ENTRIES * 52 + 8 + TAG_LEN;
+/// numbers of at most 5, a boolean) and one more when its id was drawn, the frame around them 8.
+pub const MAX_TOC_LEN: usize = MAX_PACK_ENTRIES * 53 + 8 + TAG_LEN;
 /// Longest blob, in bytes.
 const MAX_BLOB_LEN: usize = MAX_CHUNK_LEN + TAG_LEN;
 /// Blobs of a pack take at most this many bytes together.
@@ -58,6 +58,59 @@ pub struct TocEntry {
     /// Whether the blob holds a zstd frame.
     #[n(4)]
     pub compressed: bool,
+    /// Whether `chunk` was drawn and says nothing of the content.
+    #[cbor(n(5), with = "said_when_true", has_nil)]
+    pub drawn: bool,
+}
+
+/// A chunk's id, and where it comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Name {
+    /// The hash of its content within its domain: the same content is found again by it.
+    Content(ChunkId),
+    /// Random: what its client encrypted nobody has twice, and nobody looks for it by its content.
+    Drawn(ChunkId),
+}
+
+impl Name {
+    /// The id alone.
+    pub fn id(self) -> ChunkId {
+        match self {
+            Self::Content(id) | Self::Drawn(id) => id,
+        }
+    }
+}
+
+impl From<ChunkId> for Name {
+    fn from(id: ChunkId) -> Self {
+        Self::Content(id)
+    }
+}
+
+/// A truth value of which only `true` is written: `false` is a field that is absent, as before there was one.
+mod said_when_true {
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    pub fn encode<C, W: Write>(
+        it: &bool,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bool(*it)?.ok()
+    }
+
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<bool, minicbor::decode::Error> {
+        d.bool()
+    }
+
+    pub fn nil() -> Option<bool> {
+        Some(false)
+    }
+
+    pub fn is_nil(it: &bool) -> bool {
+        !it
+    }
 }
 
 #[derive(minicbor::Encode, minicbor::Decode)]
@@ -93,7 +146,7 @@ pub struct PackBuilder {
     padding: blake3::OutputReader,
     body: Buffer,
     entries: Vec<TocEntry>,
-    check: Vec<u8>,
+    check: Buffer,
 }
 
 impl PackBuilder {
@@ -108,7 +161,7 @@ impl PackBuilder {
             padding: keys.padding(id),
             body: Buffer::new(),
             entries: Vec::new(),
-            check: Vec::new(),
+            check: Buffer::new(),
         }
     }
 
@@ -120,8 +173,8 @@ impl PackBuilder {
 
     /// Seals a chunk into the body, opens it again and compares. Returns its position.
     /// [`Class::Full`](crate::fault::Class::Full) when the pack must be finished first.
-    pub fn push(&mut self, chunk: ChunkId, squeezed: &Squeezed<'_>) -> Result<u32> {
-        self.push_bytes(chunk, squeezed.bytes, squeezed.compressed, squeezed.plain_len)
+    pub fn push(&mut self, name: impl Into<Name>, squeezed: &Squeezed<'_>) -> Result<u32> {
+        self.push_bytes(name.into(), squeezed.bytes, squeezed.compressed, squeezed.plain_len)
     }
 
     /// The pack's id.
@@ -182,12 +235,18 @@ impl PackBuilder {
         })
     }
 
-    fn push_bytes(&mut self, chunk: ChunkId, bytes: &[u8], compressed: bool, plain_len: u32) -> Result<u32> {
+    fn push_bytes(&mut self, name: Name, bytes: &[u8], compressed: bool, plain_len: u32) -> Result<u32> {
         let offset = self.body.len();
         let sealed_len = bytes.len() + TAG_LEN;
         let position = self.entries.len() as u32;
-        let entry =
-            TocEntry { chunk, offset: offset as u32, sealed_len: sealed_len as u32, plain_len, compressed };
+        let entry = TocEntry {
+            chunk: name.id(),
+            offset: offset as u32,
+            sealed_len: sealed_len as u32,
+            plain_len,
+            compressed,
+            drawn: matches!(name, Name::Drawn(_)),
+        };
         if !entry.lengths_agree() {
             return Err(Fault::misuse(format!("{} bytes are not a chunk of {plain_len}", bytes.len())));
         }
@@ -201,8 +260,13 @@ impl PackBuilder {
             self.body.truncate(offset);
             return Err(fault);
         }
-        let opened = self.key.open_into(u64::from(position), &aad, &self.body[offset..], &mut self.check);
-        if opened.is_err() || self.check != bytes {
+        if self.check.room() < bytes.len() {
+            self.check = self.body.sibling(bytes.len());
+        }
+        self.check.truncate(0);
+        let check = self.check.lengthen(bytes.len());
+        let opened = self.key.open_to(u64::from(position), &aad, &self.body[offset..], check);
+        if opened.is_err() || check != bytes {
             self.body.truncate(offset);
             return Err(unfaithful(self.id));
         }
@@ -219,6 +283,11 @@ impl TocEntry {
         let stored_shorter = sealed > TAG_LEN && sealed < plain + TAG_LEN;
         (1..=MAX_CHUNK_LEN).contains(&plain)
             && if self.compressed { stored_shorter } else { stored_as_it_came }
+    }
+
+    /// The chunk's id, and where it comes from.
+    pub fn name(&self) -> Name {
+        if self.drawn { Name::Drawn(self.chunk) } else { Name::Content(self.chunk) }
     }
 
     /// The byte after the blob.
@@ -293,7 +362,7 @@ pub fn reseal(sealed: &SealedPack, new_id: PackId, keys: &KeyRing) -> Result<Sea
         let blob = sealed.body.get(entry.offset as usize..entry.end() as usize).ok_or_else(bad)?;
         let aad = blob_aad(keys.vault(), sealed.id, position, entry);
         key.open_into(u64::from(position), &aad, blob, &mut stored).map_err(|_| bad())?;
-        builder.push_bytes(entry.chunk, &stored, entry.compressed, entry.plain_len)?;
+        builder.push_bytes(entry.name(), &stored, entry.compressed, entry.plain_len)?;
     }
     builder.finish()
 }

@@ -102,6 +102,33 @@ fn no_place_and_no_key_but_its_own_opens_a_blob() {
 }
 
 #[test]
+fn a_drawn_id_is_said_and_stays_said_under_another_pack_id() {
+    let mut builder = PackBuilder::new(ID, LockClass::DAYS_30, &keys());
+    let content = Squeezed { bytes: b"content", compressed: false, plain_len: 7 };
+    builder.push(chunk_id(0), &content).expect("fits");
+    builder.push(Name::Drawn(chunk_id(1)), &content).expect("fits");
+    let pack = builder.finish().expect("seals");
+    let names = [Name::Content(chunk_id(0)), Name::Drawn(chunk_id(1))];
+    let again = reseal(&pack, PackId([4; 16]), &keys()).expect("seals");
+    for pack in [pack, again] {
+        let read = open_toc(&keys(), pack.id, pack.body.len() as u64, toc_of(&pack)).expect("opens");
+        assert_eq!(read.iter().map(TocEntry::name).collect::<Vec<_>>(), names);
+    }
+}
+
+#[test]
+fn what_is_not_drawn_is_written_as_before_there_was_such_a_thing() {
+    let (pack, _) = sample();
+    let bytes = minicbor::to_vec(pack.entries[0]).expect("to memory");
+    let mut before = minicbor::Decoder::new(&bytes);
+    assert_eq!(before.array().expect("an array"), Some(5));
+    assert_eq!(minicbor::decode::<TocEntry>(&bytes).expect("reads"), pack.entries[0]);
+    let drawn = TocEntry { drawn: true, ..pack.entries[0] };
+    let bytes = minicbor::to_vec(drawn).expect("to memory");
+    assert_eq!(minicbor::decode::<TocEntry>(&bytes).expect("reads"), drawn);
+}
+
+#[test]
 fn a_flipped_bit_never_opens() {
     let (mut pack, _) = sample();
     let (len, toc_len) = (pack.body.len(), pack.toc_sealed_len as usize);

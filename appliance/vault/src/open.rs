@@ -7,7 +7,7 @@ use crate::core::{Core, lock};
 use coffre_core::class::LockClass;
 use coffre_core::fault::Result;
 use coffre_core::ids::{ChunkId, PackId};
-use coffre_core::pack::{PackBuilder, SealedPack};
+use coffre_core::pack::{Name, PackBuilder, SealedPack};
 use coffre_core::squeeze::Squeezed;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
@@ -43,9 +43,10 @@ impl Core {
     pub(crate) fn add_blob(
         &self,
         class: LockClass,
-        id: ChunkId,
+        name: Name,
         squeezed: &Squeezed<'_>,
     ) -> Result<(PackId, u32, u64)> {
+        let id = name.id();
         loop {
             let mut open = lock(&self.open);
             if !open.packs.contains_key(&class) {
@@ -64,7 +65,7 @@ impl Core {
                 return Ok((pack.builder.id(), *at, 0));
             }
             let before = pack.builder.body_len();
-            let at = pack.builder.push(id, squeezed)?;
+            let at = pack.builder.push(name, squeezed)?;
             pack.chunks.insert(id, at);
             let (pack_id, len) = (pack.builder.id(), pack.builder.body_len());
             let full = len >= self.limits.pack_target || pack.builder.is_full();

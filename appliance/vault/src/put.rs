@@ -19,6 +19,7 @@ use coffre_core::keys::DomainKey;
 use coffre_core::kind::{Checked, Checker, Expected, Kind};
 use coffre_core::manifest::{ChunkRef, Manifest};
 use coffre_core::names::DatasetRef;
+use coffre_core::pack::Name;
 use coffre_core::repo::{FileKind, FileName};
 use coffre_core::squeeze::{Squeezer, as_it_is, squeeze};
 use std::collections::{HashMap, HashSet};
@@ -284,7 +285,8 @@ impl Store {
                     Some(squeezer) => squeezer,
                     none => none.insert(Squeezer::new()?),
                 };
-                let (pack, position, len) = self.core.add_blob(self.class, id, &squeeze(plain, squeezer))?;
+                let (pack, position, len) =
+                    self.core.add_blob(self.class, Name::Content(id), &squeeze(plain, squeezer))?;
                 self.stored += len;
                 (pack, position)
             }
@@ -293,10 +295,10 @@ impl Store {
         Ok(())
     }
 
-    /// Adds what its client has encrypted: nobody else has it, and no compressor makes it smaller.
+    /// Adds what its client has encrypted: nobody else has it, so its id is drawn, and no compressor makes it smaller.
     fn add_cryptic(&mut self, plain: &[u8]) -> Result<()> {
-        let id = self.domain.chunk_id(plain);
-        let (pack, position, len) = self.core.add_blob(self.class, id, &as_it_is(plain))?;
+        let id = ChunkId(self.core.random());
+        let (pack, position, len) = self.core.add_blob(self.class, Name::Drawn(id), &as_it_is(plain))?;
         self.stored += len;
         self.name(id, plain.len(), pack, position);
         Ok(())

@@ -277,6 +277,7 @@ fn sealed_toc(keys: &KeyRing, n: u64) -> Result<Vec<u8>> {
             sealed_len: each as u32,
             plain_len: each as u32 - TAG_LEN as u32,
             compressed: false,
+            drawn: false,
         })
         .collect();
     // As `docs/format.md` has it: version and entries; bound to vault, pack and length of the body.

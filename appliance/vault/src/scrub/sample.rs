@@ -8,7 +8,7 @@ use coffre_core::fact::PackFact;
 use coffre_core::fault::{Class, Fault, Result};
 use coffre_core::ids::{ChunkId, PackId};
 use coffre_core::names::ClientName;
-use coffre_core::pack::{open_blob, open_toc};
+use coffre_core::pack::{Name, open_blob, open_toc};
 use coffre_core::scrub::Thing;
 
 impl Core {
@@ -51,7 +51,10 @@ impl Core {
             let range = u64::from(entry.offset)..entry.end();
             let sealed = self.pack_range_without(pack, range, out)?;
             let plain = open_blob(&self.keys, pack.id, position, entry, &sealed)?;
-            self.check_id(&mut clients, &entry.chunk, &plain)?;
+            // The tag is bound to a drawn id as well, but there is nothing to compute it from.
+            if let Name::Content(id) = entry.name() {
+                self.check_id(&mut clients, &id, &plain)?;
+            }
         }
         Ok(())
     }

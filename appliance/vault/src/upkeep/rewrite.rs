@@ -84,7 +84,7 @@ impl Core {
             for (position, entry) in (0u32..).zip(self.toc(pack)?.iter()) {
                 if alive(pack, position) && seen.insert(entry.chunk) {
                     let plain = self.chunk(&entry.chunk, Some(pack.id), position)?;
-                    builder.push(entry.chunk, &squeeze(&plain, &mut squeezer))?;
+                    builder.push(entry.name(), &squeeze(&plain, &mut squeezer))?;
                 }
             }
             with.push(Fact::PackDropped { id: pack.id, into: builder.id() });
