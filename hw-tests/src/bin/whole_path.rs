@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 const MB: u64 = 1_000_000;
 /// Bytes of each large body.
 const BODY_BYTES: u64 = 1000 * MB;
+/// How often each figure is taken.
+const TURNS: u64 = 3;
 /// Small objects, their size, and how many are in flight.
 const SMALL: (usize, usize, usize) = (4000, 200, 16);
 const DISKS: usize = 6;
@@ -46,24 +48,34 @@ fn main() -> Result<()> {
         &coffre.client_add("bench")?,
         &coffre.certificate()?,
     )?;
-    let mut table = Table { daemon: &daemon, yardstick: yardstick(scratch.path())?, peer: None };
-    table.peer = rest_server(scratch.path());
+    let peer = peer(scratch.path());
+    let table = Table { daemon: &daemon, yardstick: yardstick(scratch.path())?, peer };
     println!(
-        "4+2 on six folders of one file system, HTTPS, one stream of {} MB; CPU of coffred only",
+        "4+2 on six folders of one file system, HTTPS, one stream of {} MB, medians of {TURNS} turns; CPU of the server only",
         BODY_BYTES / MB
     );
     println!("yardstick (BLAKE3, write, fsync, one thread): {:.2} CPU s/GB", table.yardstick);
-    for (dataset, what, body) in
-        [("random", "new random data", 1), ("random", "duplicates", 1), ("dump", "dump-like text", 0)]
-    {
-        table.row(what, || push(&curl, dataset, body))?;
+    // In turns with the other server: a machine that is slower for a minute is so for both.
+    let mut turns = [Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+    for turn in 0..TURNS {
+        if let Some(peer) = &table.peer {
+            turns[0].push(peer.turn(turn)?);
+        }
+        let random = format!("random-{turn}");
+        turns[1].push(table.cost(|| push(&curl, &random, noise, turn))?);
+        turns[2].push(table.cost(|| push(&curl, &random, noise, turn))?);
+        turns[3].push(table.cost(|| push(&curl, &format!("dump-{turn}"), dump, turn))?);
+        turns[4].push(table.cost(|| get(&curl, &random))?);
     }
-    table.row("restore, healthy", || get(&curl, "random"))?;
+    let names = ["rest-server", "new random data", "duplicates", "dump-like text", "restore, healthy"];
+    let peer = median(&turns[0]);
+    names.iter().zip(&turns).for_each(|(what, costs)| table.row(what, costs, peer));
     for disk in &disks[..2] {
         std::fs::rename(disk, disk.with_extension("pulled"))?;
     }
     std::thread::sleep(Duration::from_secs(5));
-    table.row("restore, two disks gone", || get(&curl, "random"))?;
+    let costs = (0..TURNS).map(|turn| table.cost(|| get(&curl, &format!("random-{turn}"))));
+    table.row("restore, two disks gone", &costs.collect::<Result<Vec<_>>>()?, peer);
     for disk in &disks[..2] {
         std::fs::rename(disk.with_extension("pulled"), disk)?;
     }
@@ -81,28 +93,47 @@ fn main() -> Result<()> {
 struct Table<'a> {
     daemon: &'a Daemon,
     yardstick: f64,
-    /// CPU seconds per GB of rest-server, where it is to be had.
-    peer: Option<f64>,
+    /// restic's server, where it is to be had.
+    peer: Option<Peer>,
 }
 
+/// What a turn cost: CPU seconds and wall seconds per GB.
+type Cost = (f64, f64);
+
 impl Table<'_> {
-    fn row(&mut self, what: &str, work: impl FnOnce() -> Result<u64>) -> Result<()> {
+    fn cost(&self, work: impl FnOnce() -> Result<u64>) -> Result<Cost> {
         let (before, since) = (self.daemon.usage().context("no /proc")?.cpu, Instant::now());
         let gigabytes = work()? as f64 / 1e9;
         let (after, took) = (self.daemon.usage().context("no /proc")?.cpu, since.elapsed());
-        let cost = (after - before).as_secs_f64() / gigabytes;
+        Ok(((after - before).as_secs_f64() / gigabytes, took.as_secs_f64() / gigabytes))
+    }
+
+    fn row(&self, what: &str, costs: &[Cost], peer: Option<Cost>) {
+        let Some((cpu, wall)) = median(costs) else { return };
         println!(
-            "{what:<26} {cost:>6.2} CPU s/GB  {:>5.2} x yardstick  {:>5} x rest-server  {:>6.0} MB/s",
-            cost / self.yardstick,
-            self.peer.map_or("?".into(), |peer| format!("{:.2}", cost / peer)),
-            gigabytes * 1000.0 / took.as_secs_f64()
+            "{what:<26} {cpu:>6.2} CPU s/GB  {:>5.2} x yardstick  {:>5} x rest-server  {:>6.0} MB/s",
+            cpu / self.yardstick,
+            peer.map_or("?".into(), |peer| format!("{:.2}", cpu / peer.0)),
+            1000.0 / wall
         );
-        Ok(())
     }
 }
 
-fn push(curl: &Curl, dataset: &str, random: u64) -> Result<u64> {
-    let pushed = curl.push(dataset, |out| body(out, random == 1))?;
+/// Of each figure on its own.
+fn median(costs: &[Cost]) -> Option<Cost> {
+    let middle = |of: fn(&Cost) -> f64| {
+        let mut all: Vec<f64> = costs.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied()
+    };
+    Some((middle(|c| c.0)?, middle(|c| c.1)?))
+}
+
+/// Writes the next mebibyte or so of a body.
+type Fill = fn(&mut Rng, &mut Vec<u8>);
+
+fn push(curl: &Curl, dataset: &str, fill: Fill, seed: u64) -> Result<u64> {
+    let pushed = curl.push(dataset, |out| body(out, fill, seed))?;
     ensure!(pushed.status == 201, "push was answered with {}: {}", pushed.status, pushed.text());
     Ok(pushed.sent_bytes)
 }
@@ -113,31 +144,31 @@ fn get(curl: &Curl, dataset: &str) -> Result<u64> {
     Ok(got.bytes)
 }
 
-/// The same bytes each time: random ones, or lines such as a dump has.
-fn body(out: &mut dyn Write, random: bool) -> io::Result<()> {
-    let mut rng = Rng::new(7);
+/// The same bytes for the same seed.
+fn body(out: &mut dyn Write, fill: Fill, seed: u64) -> io::Result<()> {
+    let mut rng = Rng::new(7 + seed);
     let mut left = BODY_BYTES as usize;
-    let mut line = 0u64;
     while left > 0 {
         let mut piece = Vec::with_capacity(1 << 20);
-        if random {
-            piece = rng.bytes(1 << 20);
-        } else {
-            while piece.len() < 1 << 20 {
-                line += 1;
-                let (a, b) = (rng.below(90_000), rng.below(1_000_000));
-                writeln!(
-                    piece,
-                    "{line}\tS{a:05}\tsale.order\t2026-03-{:02}\t{b}.00\tdone\tFatima",
-                    a % 28 + 1
-                )?;
-            }
-        }
+        fill(&mut rng, &mut piece);
         piece.truncate(left);
         out.write_all(&piece)?;
         left -= piece.len();
     }
     Ok(())
+}
+
+fn noise(rng: &mut Rng, piece: &mut Vec<u8>) {
+    *piece = rng.bytes(1 << 20);
+}
+
+/// Lines such as a dump has.
+fn dump(rng: &mut Rng, piece: &mut Vec<u8>) {
+    while piece.len() < 1 << 20 {
+        let (id, a, b) = (rng.below(1 << 40), rng.below(90_000), rng.below(1_000_000));
+        let line = format!("{id}\tS{a:05}\tsale.order\t2026-03-{:02}\t{b}.00\tdone\tFatima\n", a % 28 + 1);
+        piece.extend_from_slice(line.as_bytes());
+    }
 }
 
 /// CPU seconds per GB of a program that only hashes, writes and syncs.
@@ -159,33 +190,38 @@ fn yardstick(folder: &Path) -> Result<f64> {
     Ok(cost)
 }
 
-/// CPU seconds per GB of restic's server for the same kind of bytes over HTTPS; `None`, and why, where it is not to be had.
-fn rest_server(folder: &Path) -> Option<f64> {
-    let measure = || -> Result<f64> {
+/// restic's server, and where its files are made.
+struct Peer {
+    server: RestServer,
+    folder: PathBuf,
+}
+
+/// `None`, and why, where it is not to be had.
+fn peer(folder: &Path) -> Option<Peer> {
+    let start = || -> Result<Peer> {
         let peers = binaries::scratch("peers")?;
         let program = newer::fetch(&peers, "restic-rest-server", "usr/bin/restic-rest-server");
         let program = program.map_err(anyhow::Error::msg)?;
-        let mut rng = Rng::new(21);
-        let count = BODY_BYTES as usize / rest_server::BLOB_BYTES;
-        let files = rest_server::blobs(&folder.join("blobs"), count, || rng.bytes(rest_server::BLOB_BYTES))?;
-        let server = RestServer::start(&program, folder)?;
-        let before = server.usage().context("no /proc")?.cpu;
-        server.push(&files)?;
-        let spent = server.usage().context("no /proc")?.cpu - before;
-        drop(server);
-        std::fs::remove_dir_all(folder.join("blobs"))?;
-        std::fs::remove_dir_all(folder.join("rest-data"))?;
-        Ok(spent.as_secs_f64() / ((count * rest_server::BLOB_BYTES) as f64 / 1e9))
+        Ok(Peer { server: RestServer::start(&program, folder)?, folder: folder.to_owned() })
     };
-    match measure() {
-        Ok(cost) => {
-            println!("rest-server, {} MB in bodies of 16 MiB: {cost:.2} CPU s/GB", BODY_BYTES / MB);
-            Some(cost)
-        }
-        Err(why) => {
-            println!("NOT RUN: rest-server: {why:#}");
-            None
-        }
+    start().inspect_err(|why| println!("NOT RUN: rest-server: {why:#}")).ok()
+}
+
+impl Peer {
+    /// What as many bytes cost it, in bodies of 16 MiB over HTTP/1.1.
+    fn turn(&self, turn: u64) -> Result<Cost> {
+        let mut rng = Rng::new(21 + turn);
+        let count = BODY_BYTES as usize / rest_server::BLOB_BYTES;
+        let blobs = self.folder.join("blobs");
+        let files = rest_server::blobs(&blobs, count, || rng.bytes(rest_server::BLOB_BYTES))?;
+        let before = self.server.usage().context("no /proc")?.cpu;
+        let since = Instant::now();
+        self.server.push(&files)?;
+        let took = since.elapsed().as_secs_f64();
+        let spent = (self.server.usage().context("no /proc")?.cpu - before).as_secs_f64();
+        std::fs::remove_dir_all(blobs)?;
+        let gigabytes = (count * rest_server::BLOB_BYTES) as f64 / 1e9;
+        Ok((spent / gigabytes, took / gigabytes))
     }
 }
 

@@ -78,13 +78,13 @@ impl RestServer {
         &self.certificate
     }
 
-    /// Sends files, one after the other over one connection. Each has the name that it shall have there.
+    /// Sends files, one after the other over one connection, in HTTP/1.1 as our clients do. Each has the name that it shall have there.
     pub fn push(&self, files: &[PathBuf]) -> Result<()> {
         let mut args: Vec<String> = Vec::new();
         for (n, file) in files.iter().enumerate() {
             let name = file.file_name().context("a file without a name")?.to_string_lossy();
             args.extend(if n > 0 { vec!["--next".into()] } else { vec![] });
-            args.extend(["-sS", "-f", "--cacert"].map(str::to_owned));
+            args.extend(["-sS", "-f", "--http1.1", "--cacert"].map(str::to_owned));
             args.push(self.certificate.display().to_string());
             args.extend(["-X", "POST", "--data-binary"].map(str::to_owned));
             args.push(format!("@{}", file.display()));
