@@ -201,6 +201,17 @@ fn kinds_are_recognised_changed_and_taken_back() {
     for body in [&b""[..], PAGE, b"\x1f\x8b\x08\0cut", b"anything"] {
         assert_eq!(verdict(&pushed(&it, &pc, "e", body)), (Value::Null, Value::Null, Value::Null));
     }
+    // The very first push of a data set, cut off in mid-way: nobody said what it is, but it says so itself.
+    for (kind, body, lack) in
+        [("postgres", dump(""), "no-last-line"), ("tar", tar("a", &noise(9_000, 4)), "no-end-blocks")]
+    {
+        let name = format!("first-{kind}");
+        let cut = pushed(&it, &pc, &name, &body[..body.len() - 1_100.min(body.len() / 2)]);
+        assert_eq!(verdict(&cut), (json!(kind), json!(false), json!(lack)));
+        assert!(light(&it).1.contains(&format!("pc/{name}")), "{:?}", light(&it));
+        assert_eq!(verdict(&pushed(&it, &pc, &name, &body)), (json!(kind), json!(true), Value::Null));
+        assert!(!light(&it).1.contains(&format!("pc/{name}")), "{:?}", light(&it));
+    }
     // A zip of one's own where an Odoo backup was said to be due.
     it.json(&["dataset", "set", "pc/f", "--kind", "odoo"]);
     let receipt = pushed(&it, &pc, "f", &bodies[0].1);

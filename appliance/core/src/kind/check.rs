@@ -14,7 +14,7 @@ pub enum Expected {
     Said(Kind),
     /// The last complete one was this. Should this one be another and complete as that, it is.
     Recognised(Kind),
-    /// Nobody knows. Only what is complete as what it looks like is given a kind.
+    /// Nobody knows. What begins like a dump, a zip or a tar is held to that; anything else is nobody's business.
     Unknown,
 }
 
@@ -62,17 +62,17 @@ impl Checker {
             Expected::Said(kind) => Some(Checked { kind, finding: seen.as_kind(kind) }),
             Expected::Recognised(kind) => {
                 let checked = Checked { kind, finding: seen.as_kind(kind) };
-                let other = || seen.recognise();
+                let other = || seen.looks_like().filter(|other| other.complete() != Some(false));
                 if checked.complete() == Some(false) { other().or(Some(checked)) } else { Some(checked) }
             }
-            Expected::Unknown => seen.recognise(),
+            Expected::Unknown => seen.looks_like(),
         }
     }
 }
 
 impl Seen<'_> {
-    /// What it looks like, when it is complete as that.
-    fn recognise(&self) -> Option<Checked> {
+    /// What its beginning says it is, and whether it is that to its end.
+    fn looks_like(&self) -> Option<Checked> {
         let kind = if zip::begins(self.head) {
             match zip::first_name(self.head) == Some(zip::ODOO_DUMP) {
                 true => Kind::Odoo,
@@ -89,7 +89,7 @@ impl Seen<'_> {
         if checked.finding == Finding::NoOdooNames {
             checked = Checked { kind: Kind::Zip, finding: self.as_kind(Kind::Zip) };
         }
-        (checked.complete() != Some(false)).then_some(checked)
+        Some(checked)
     }
 
     fn as_kind(&self, kind: Kind) -> Finding {

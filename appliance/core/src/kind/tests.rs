@@ -80,7 +80,9 @@ fn what_cannot_be_told_is_not_told() {
     assert_eq!(Finding::Compressed.complete(), None);
     assert_eq!(check(Expected::Said(Kind::File), b"<html>"), None);
     assert_eq!(check(Expected::Unknown, b"<html>"), None, "nobody knows what was due");
-    assert_eq!(check(Expected::Unknown, &DUMP[..60]), None, "only a complete one gives a kind");
+    for other in [&b""[..], b"a note", &gzip] {
+        assert_eq!(check(Expected::Unknown, other), None, "it does not say what it is");
+    }
 }
 
 #[test]
@@ -110,6 +112,18 @@ fn a_web_page_is_called_one() {
     for kind in [Kind::Tar, Kind::Zip, Kind::Postgres, Kind::Odoo] {
         assert_eq!(finding(kind, b""), Finding::Empty);
     }
+}
+
+/// The first push of a data set is cut off as easily as the tenth, and until there is a whole one it is the newest.
+#[test]
+fn what_says_what_it_is_is_held_to_it_from_the_first_one_on() {
+    let cut = Some(Checked { kind: Kind::Postgres, finding: Finding::NoLastLine });
+    assert_eq!(check(Expected::Unknown, &DUMP[..60]), cut);
+    let zip = Some(Checked { kind: Kind::Zip, finding: Finding::NoDirectory });
+    assert_eq!(check(Expected::Unknown, b"PK\x03\x04 and no more"), zip);
+    // Where another kind was recognised before, only a complete one changes it.
+    let due = Some(Checked { kind: Kind::Zip, finding: Finding::OtherKind });
+    assert_eq!(check(Expected::Recognised(Kind::Zip), &DUMP[..60]), due);
 }
 
 #[test]
