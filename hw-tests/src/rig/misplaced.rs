@@ -101,18 +101,15 @@ impl TheBox {
     }
 
     /// Waits until the status says that this disk is not in use and why. Gives the reason. A disk that is tried again is *catching up*
-    /// in between, without one.
+    /// in between, for a reason of its own.
     fn told_of(&mut self, disk: usize) -> Result<String> {
         let since = Instant::now();
         let status = wait_until("told", SHOWN_LIMIT, || {
             let status = self.subject.status()?;
             let told = &status["disks"][disk];
             let why = told["reason"].as_str().is_some_and(|why| !why.is_empty());
-            Ok(if told["state"] != "active" && why && status["light"] != "green" {
-                Ok(status)
-            } else {
-                Err(status.to_string())
-            })
+            let away = told["state"] != "active" && told["state"] != "catching_up";
+            Ok(if away && why && status["light"] != "green" { Ok(status) } else { Err(status.to_string()) })
         })?;
         self.figures.slowest_told = self.figures.slowest_told.max(since.elapsed());
         ensure!(status["writable"] == true, "no backup is taken with a disk away: {status}");

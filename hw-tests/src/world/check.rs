@@ -91,6 +91,10 @@ impl World {
                 up.core.report().stalled
             )));
         }
+        let silent = |d: &&(_, DiskState, Option<String>, _)| d.1 == DiskState::CatchingUp && d.2.is_none();
+        if let Some(disk) = up.core.report().disks.iter().find(silent) {
+            return Err(Broken(format!("disk {} does not count yet, and nobody says why", disk.0)));
+        }
         if !read_only {
             self.model.went_on_without(absent);
         }

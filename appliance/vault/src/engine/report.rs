@@ -38,6 +38,8 @@ impl Engine {
     /// The state in values.
     pub fn report(&self) -> Report {
         let counting = self.coord.counting();
+        let numbers = (0..self.slots.len() as u8).map(DiskNo);
+        let newest = numbers.map(|no| self.coord.synced(no)).max().unwrap_or(0);
         let disk = |(i, slot): (usize, &super::disks::Slot)| {
             let no = DiskNo(i as u8);
             let state = match slot.state {
@@ -50,7 +52,11 @@ impl Engine {
                 SlotState::Foreign => DiskState::Foreign,
                 SlotState::Retired => DiskState::Retired,
             };
-            (slot.id, state, slot.reason.clone(), self.coord.synced(no))
+            let reason = match state {
+                DiskState::CatchingUp => Some(lag(newest - self.coord.synced(no))),
+                _ => slot.reason.clone(),
+            };
+            (slot.id, state, reason, self.coord.synced(no))
         };
         Report {
             disks: self.slots.iter().enumerate().map(disk).collect(),
@@ -100,5 +106,13 @@ impl Engine {
         let mut narrow: Vec<PackId> = self.catalog.packs().filter(owes).map(|p| p.id).collect();
         narrow.sort_unstable();
         narrow
+    }
+}
+
+/// Why a disk that is there does not count yet.
+fn lag(records: u64) -> String {
+    match records {
+        0 => "it has the whole journal and counts again in a moment".into(),
+        n => format!("it lacks the last {n} records of the journal"),
     }
 }
