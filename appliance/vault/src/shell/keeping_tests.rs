@@ -10,7 +10,7 @@ use crate::state::StateFolder;
 use crate::{Vault, Which};
 use coffre_core::fault::Class;
 use coffre_core::ids::ObjectId;
-use coffre_core::wire::{Light, ReceiptFacts};
+use coffre_core::wire::{DiskState, Light, ReceiptFacts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread::sleep;
@@ -87,6 +87,21 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// Lets time run until so much of the calm is left. A leap of hours may meet a job on a disk, which then seems to hang for
+/// hours: the vault is mounted anew, from the last note of its clock, and the hours must pass again.
+fn pass(vault: &Vault, clock: &Moved, left_ms: u64) {
+    until("the hours pass", || {
+        let calm_ms = vault.clock_show().calm_ms;
+        if calm_ms > left_ms {
+            clock.run_ms(calm_ms - left_ms);
+        }
+        // Until the ticker has looked at the lanes.
+        sleep(Duration::from_millis(200));
+        let in_use = vault.status().disks.iter().all(|disk| disk.state == DiskState::Active);
+        in_use && vault.clock_show().calm_ms <= left_ms
+    });
+}
+
 #[test]
 fn after_an_attested_time_nothing_expires_for_72_hours_and_restores_go_on_all_the_while() {
     let scratch = tempfile::tempdir().expect("scratch");
@@ -146,8 +161,7 @@ fn after_an_attested_time_nothing_expires_for_72_hours_and_restores_go_on_all_th
     stopped(&vault);
 
     // Half of it passes; a restart ends nothing, and time that passes while the box is off is no running time.
-    clock.run_ms(36 * HOUR_MS);
-    until("the hours pass", || vault.clock_show().calm_ms < 37 * HOUR_MS);
+    pass(&vault, &clock, 36 * HOUR_MS);
     stopped(&vault);
     vault.close();
     drop(vault);
@@ -156,11 +170,11 @@ fn after_an_attested_time_nothing_expires_for_72_hours_and_restores_go_on_all_th
     let calm_ms = vault.clock_show().calm_ms;
     assert!((35 * HOUR_MS..=36 * HOUR_MS).contains(&calm_ms), "{calm_ms}");
     stopped(&vault);
-    clock.run_ms(calm_ms - HOUR_MS);
+    pass(&vault, &clock, HOUR_MS);
     stopped(&vault);
 
     // The last hour: only now the old snapshot goes, by the box itself, after its grace; the newest and what is locked stay.
-    clock.run_ms(HOUR_MS + 1_000);
+    pass(&vault, &clock, 0);
     until("no doubt is left", || vault.clock_show().doubt.is_none());
     until("the old one is forgotten", || {
         clock.run_ms(1_000);
