@@ -39,6 +39,11 @@ pub fn local(ms: u64) -> String {
     zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
+/// As HTTP writes it, whole seconds: `Sun, 01 Mar 2026 09:30:00 GMT`.
+pub fn http_date(ms: u64) -> String {
+    timestamp(ms).to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// A time as people type it: RFC 3339 with its zone, ms since 1970.
 pub fn parse(text: &str) -> std::result::Result<u64, String> {
     let bad = || format!("{text:?} is no time: write it like 2026-03-01T09:30Z or 2026-03-01T10:30:00+01:00");
@@ -58,6 +63,7 @@ mod tests {
     #[test]
     fn times_are_written_as_promised() {
         assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(http_date(1_772_357_400_999), "Sun, 01 Mar 2026 09:30:00 GMT");
         assert_eq!(utc(1_772_357_400_007), "2026-03-01T09:30:00.007Z");
         assert_eq!(parse("2026-03-01T10:30+01:00"), Ok(1_772_357_400_000));
         assert!(

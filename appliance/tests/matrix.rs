@@ -9,7 +9,8 @@ use common::wire::{Said, Wire};
 use common::{TestBox, noise};
 use std::collections::{BTreeMap, BTreeSet};
 
-const VERBS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
+const VERBS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "MKCOL", "MOVE"];
 /// In everything that ali has, in nothing else.
 const PRECIOUS: &str = "PRECIOUS-THINGS-OF-ALI";
 
@@ -70,6 +71,25 @@ impl World {
                 _ if !reading => 405,
                 Some(ids) if id == "latest" || ids.contains(id) => 200,
                 _ => 404,
+            },
+            ["v1", "dav"] | ["v1", "dav", ""] => match verb {
+                "OPTIONS" => 200,
+                // It does not say how deep.
+                "PROPFIND" => 400,
+                _ => 405,
+            },
+            ["v1", "dav", _, ..] if parts.len() > 3 => match verb {
+                "MKCOL" | "PUT" => 403,
+                _ => 404,
+            },
+            ["v1", "dav", name] => match (verb, self.sets.contains_key(&of(name))) {
+                ("PUT", _) if self.repos.contains_key(&of(name)) => 400,
+                ("PUT", _) => 201,
+                ("OPTIONS", _) => 200,
+                ("PROPFIND", true) => 207,
+                ("GET" | "HEAD", true) => 200,
+                ("PROPFIND" | "GET" | "HEAD", false) => 404,
+                _ => 405,
             },
             [owner, ..] if owner != client => 403,
             [_, repo, ""] => match verb {
@@ -213,7 +233,8 @@ fn every_role_verb_and_owner_at_both_doors() {
 
 /// Addresses of both doors: what ali has, what eve has, what nobody has.
 fn addresses(files: &BTreeMap<String, Vec<u8>>, ids: &BTreeMap<&str, String>, absent: &str) -> Vec<String> {
-    let mut paths: Vec<String> = ["/", "/v1/certificate", "/v1/datasets"].map(str::to_owned).into();
+    let mut paths: Vec<String> =
+        ["/", "/v1/certificate", "/v1/datasets", "/v1/dav", "/v1/dav/"].map(str::to_owned).into();
     for set in ["accounts", "mail", "gone", "nothing"] {
         paths.push(format!("/v1/datasets/{set}/snapshots"));
         for id in ids.values().map(String::as_str).chain(["latest", &"0".repeat(32)]) {
@@ -234,7 +255,9 @@ fn addresses(files: &BTreeMap<String, Vec<u8>>, ids: &BTreeMap<&str, String>, ab
         // What makes something comes last.
         paths.push(format!("/{owner}/home/?create=true"));
     }
+    paths.push("/v1/dav/nothing/".into());
     paths.extend(["accounts", "mail", "home"].map(|set| format!("/v1/datasets/{set}")));
+    paths.extend(["accounts", "mail", "home"].map(|set| format!("/v1/dav/{set}")));
     paths
 }
 

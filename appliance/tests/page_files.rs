@@ -247,3 +247,56 @@ fn restic_works_with_what_stands_in_backrest_json() {
     assert!(out.status.success(), "{}", said(&out));
     assert_eq!(it.json(&["repo", "list"])["repositories"][0]["snapshots_count"], 1);
 }
+
+/// rclone with nothing but the file's environment: copies in and out, a list, and what is refused.
+#[test]
+fn rclone_copies_with_what_stands_in_rclone_env() {
+    if Command::new("rclone").arg("version").output().is_err() {
+        return common::left_out("there is no rclone on this machine");
+    }
+    let it = TestBox::new(1);
+    let made = pair(&it, &["nas", "--kind", "nas"]);
+    let at = claim(&it, &made.code, "");
+    let folder = downloaded(&it, &at, &["rclone.env", "box.pem"]);
+    let here = folder.display().to_string();
+    let rclone = |words: &str| {
+        let line = format!(". ./rclone.env && rclone --config '' --retries 1 --low-level-retries 1 {words}");
+        shell(&folder, &line, &[("COFFRE_DIR", here.as_str())])
+    };
+    let done = |words: &str| {
+        let out = rclone(words);
+        assert!(out.status.success(), "{words}: {}", said(&out));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    assert_eq!(done("lsf coffre:"), "");
+    fs::write(folder.join("shop.sql"), common::noise(3_000_000, 5)).expect("written");
+    done("copyto shop.sql coffre:shop");
+    done("copyto coffre:shop back.sql");
+    assert_eq!(fs::read(folder.join("back.sql")).expect("there"), common::noise(3_000_000, 5));
+    // As long as before and other bytes: a new snapshot, and the old one stays.
+    fs::write(folder.join("shop.sql"), common::noise(3_000_000, 6)).expect("written");
+    done("copyto shop.sql coffre:shop");
+    done("copyto coffre:shop back.sql");
+    assert_eq!(fs::read(folder.join("back.sql")).expect("there"), common::noise(3_000_000, 6));
+    let out = shell(
+        &folder,
+        ". ./rclone.env && printf 'from a pipe' | rclone --config '' rcat coffre:notes",
+        &[("COFFRE_DIR", here.as_str())],
+    );
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(done("cat coffre:notes"), "from a pipe");
+    assert_eq!(done("lsf --format ps coffre:"), "notes;11\nshop;3000000\n");
+    for words in [
+        "deletefile coffre:shop",
+        "purge coffre:",
+        "moveto coffre:shop coffre:other",
+        "mkdir coffre:folder",
+        "copyto shop.sql coffre:folder/shop",
+        "copyto shop.sql coffre:SHOP",
+    ] {
+        assert!(!rclone(words).status.success(), "{words}");
+    }
+    assert_eq!(done("lsf coffre:"), "notes\nshop\n");
+    let kept = it.json(&["snapshots", "nas/shop"]);
+    assert_eq!(kept["snapshots"].as_array().map(Vec::len), Some(2), "{kept}");
+}

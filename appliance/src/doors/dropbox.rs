@@ -66,7 +66,7 @@ async fn list_snapshots(street: &Street, visit: Visit, name: &str) -> Result<Ans
     Ok(answer::json(StatusCode::OK, &json!({"dataset": dataset, "snapshots": list})))
 }
 
-async fn get(
+pub(super) async fn get(
     street: &Street,
     visit: Visit,
     name: &str,
@@ -83,7 +83,12 @@ async fn get(
     give::stored(reader, request, place).await
 }
 
-async fn put(street: &Street, visit: Visit, name: &str, request: Request<Incoming>) -> Result<Answer> {
+pub(super) async fn put(
+    street: &Street,
+    visit: Visit,
+    name: &str,
+    request: Request<Incoming>,
+) -> Result<Answer> {
     let attempt = Attempt::new(&visit, "PUT", name.chars().take(MAX_NAME_SHOWN).collect());
     let client = visit.client.clone();
     let begun = async {
@@ -120,7 +125,7 @@ async fn put(street: &Street, visit: Visit, name: &str, request: Request<Incomin
 }
 
 /// The client's own data set of that name.
-fn dataset(visit: Visit, name: &str) -> Result<DatasetRef> {
+pub(super) fn dataset(visit: Visit, name: &str) -> Result<DatasetRef> {
     let name: DatasetName = name.parse().map_err(|bad| Fault::misuse(format!("{bad}")))?;
     Ok(DatasetRef { client: visit.client, name })
 }

@@ -13,7 +13,7 @@ use super::places::{Place, Places};
 use super::seats::{Seat, Seats};
 use super::socket::ClientSocket;
 use super::tls::TlsAcceptor;
-use super::{dropbox, incoming, pair, plain, restic};
+use super::{dav, dropbox, incoming, pair, plain, restic};
 use crate::clock::Stopwatch;
 use crate::identity::{Authority, certificate_info};
 use crate::pairing::Pairings;
@@ -45,6 +45,7 @@ const PAGE: &str = "This is a Coffre, a backup box.\n\n\
     PUT /v1/datasets/NAME                            a new snapshot (curl -T FILE, or -T - from a pipe)\n\
     GET /v1/datasets/NAME/snapshots                  its snapshots\n\
     GET /v1/datasets/NAME/snapshots/{ID|latest}      its bytes\n\
+    PUT, GET /v1/dav/NAME                            the same for rclone, by WebDAV\n\
     rest:https://BOX:PORT/CLIENT/REPO/               a repository of restic (restic -r ... init)\n\n\
     All but the first two need your client's name and secret (curl -u NAME:SECRET).\n";
 
@@ -289,6 +290,7 @@ async fn route(
     let visit = Visit { client, peer, request_id: request_id.to_owned() };
     match parts(&path).as_deref() {
         Some(["v1", "datasets", rest @ ..]) => dropbox::answer(street, visit, rest, request).await,
+        Some(["v1", "dav", rest @ ..]) => dav::answer(street, visit, rest, request).await,
         Some([first, rest @ ..]) if *first == visit.client.as_str() => {
             restic::answer(street, visit, rest, request).await
         }

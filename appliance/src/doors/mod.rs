@@ -10,6 +10,7 @@
 mod answer;
 mod audit;
 mod auth;
+mod dav;
 mod digests;
 mod download;
 mod dropbox;

@@ -1,5 +1,6 @@
 //! What the street side may ask of a vault.
 
+use crate::catalog::Catalog;
 use crate::core::Core;
 use crate::get::Get;
 use crate::put::{Put, Submitted};
@@ -253,6 +254,21 @@ impl Vault {
         self.house().snapshots(dataset)
     }
 
+    /// What `latest` is of one data set. `Absent` if it has no snapshot.
+    pub fn latest(&self, dataset: &DatasetRef) -> Result<SnapshotInfo> {
+        let house = self.house();
+        let found = house.core().with(|e| latest(e.catalog(), dataset));
+        found.ok_or_else(|| house.perhaps_hidden(Fault::absent(format!("there is no snapshot of {dataset}"))))
+    }
+
+    /// The same of each data set of a client, sorted by name.
+    pub fn latest_of_each(&self, client: &ClientName) -> Vec<SnapshotInfo> {
+        self.house().core().with(|e| {
+            let of = |name| latest(e.catalog(), &DatasetRef { client: client.clone(), name });
+            e.catalog().datasets_of(client).into_iter().filter_map(of).collect()
+        })
+    }
+
     /// Begins a snapshot. `Refused` while read-only, `Full` when there is no room or quota for anything.
     /// `size_hint` is the announced length, when there is one: refused early if it can never fit.
     pub fn put(&self, dataset: &DatasetRef, size_hint: Option<u64>) -> Result<PutStream> {
@@ -454,6 +470,10 @@ impl SnapshotReader {
             good => good,
         }
     }
+}
+
+fn latest(catalog: &Catalog, dataset: &DatasetRef) -> Option<SnapshotInfo> {
+    catalog.latest(dataset).and_then(|id| catalog.object(&id)).map(snapshot_info)
 }
 
 pub(crate) fn snapshot_info(object: &ObjectFact) -> SnapshotInfo {

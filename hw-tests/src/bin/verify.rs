@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 /// What single tests need besides curl.
-const PEERS: [tools::Tool; 2] = [tools::RESTIC, tools::IP];
+const PEERS: [tools::Tool; 3] = [tools::RESTIC, tools::RCLONE, tools::IP];
 
 /// Runs every check of the project.
 #[derive(Parser)]
@@ -171,7 +171,7 @@ fn peers() -> Step {
         Ok(Command::new("true"))
     };
     let (name, what) =
-        ("peers", "restic, PostgreSQL, libfaketime and networks of their own are there for the tests");
+        ("peers", "restic, rclone, PostgreSQL, libfaketime and networks of their own are there for the tests");
     Step { name, what, limit: Duration::from_secs(900), command: Box::new(command), excuse: |_| None }
 }
 

@@ -5,6 +5,8 @@
 //! must not know it.
 
 use crate::pairing::set::Secret;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use coffre_core::names::ClientName;
 use coffre_core::pair::MachineKind;
 use serde_json::json;
@@ -39,6 +41,8 @@ pub enum File {
     Backrest,
     /// Profile of rustic.
     Rustic,
+    /// Environment of rclone.
+    Rclone,
     /// A script for Windows.
     PowerShell,
     /// A script for Odoo.
@@ -49,13 +53,14 @@ pub enum File {
 
 impl File {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Odoo,
         Self::Restic,
         Self::Backrest,
         Self::PowerShell,
         Self::Postgres,
         Self::Rustic,
+        Self::Rclone,
         Self::Curl,
         Self::Pem,
     ];
@@ -73,6 +78,7 @@ impl File {
             Self::Restic => "restic.env",
             Self::Backrest => "backrest.json",
             Self::Rustic => "rustic.toml",
+            Self::Rclone => "rclone.env",
             Self::PowerShell => "push.ps1",
             Self::Odoo => "odoo-backup.sh",
             Self::Postgres => "pg-backup.sh",
@@ -113,6 +119,7 @@ impl File {
             Self::Restic => restic(bundle),
             Self::Backrest => backrest(bundle),
             Self::Rustic => rustic(bundle),
+            Self::Rclone => rclone(bundle),
             Self::PowerShell => bundle.fill(POWERSHELL),
             Self::Odoo => bundle.fill(ODOO),
             Self::Postgres => bundle.fill(POSTGRES),
@@ -178,6 +185,24 @@ fn rustic(bundle: &Bundle) -> String {
          [repository.options]\n\
          cacert = \"box.pem\"\n",
         bundle.repository()
+    )
+}
+
+/// A remote by WebDAV, all of it in the environment: rclone's own configuration stays as it is. The secret goes in a header, for what
+/// rclone calls a password it wants scrambled. Without the last line a dump as long as the one before it would be passed over.
+fn rclone(bundle: &Bundle) -> String {
+    let credentials = STANDARD.encode(format!("{}:{}", bundle.client, bundle.secret.shown()));
+    format!(
+        "# Environment of rclone: . ~/coffre/rclone.env && rclone copyto shop.sql coffre:shop\n\
+         # box.pem lies beside this file, in ~/coffre or in COFFRE_DIR. Each copy is a new snapshot; rclone copyto coffre:shop shop.sql\n\
+         # gives back the newest complete one. Names have small letters, digits and hyphens, and there are no folders.\n\
+         export RCLONE_CONFIG_COFFRE_TYPE=webdav\n\
+         export RCLONE_CONFIG_COFFRE_VENDOR=other\n\
+         export RCLONE_CONFIG_COFFRE_URL='https://{}/v1/dav'\n\
+         export RCLONE_CONFIG_COFFRE_HEADERS='Authorization,Basic {credentials}'\n\
+         export RCLONE_CA_CERT=\"${{COFFRE_DIR:-$HOME/coffre}}/box.pem\"\n\
+         export RCLONE_IGNORE_TIMES=true\n",
+        bundle.authority
     )
 }
 

@@ -225,6 +225,7 @@ pub fn purpose(language: Language, file: File) -> &'static str {
             "configuration of Backrest, restic with windows, for files that are kept in C:\\Coffre",
         ),
         File::Rustic => ("profil pour rustic", "profile for rustic"),
+        File::Rclone => ("environnement pour rclone", "environment for rclone"),
         File::PowerShell => ("dépose un fichier depuis Windows", "pushes a file from Windows"),
         File::Odoo => (
             "sauvegarde une base Odoo et vérifie que c’en est une",
