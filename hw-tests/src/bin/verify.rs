@@ -170,8 +170,10 @@ fn peers() -> Step {
         tools::ensure_faketime()?;
         Ok(Command::new("true"))
     };
-    let (name, what) =
-        ("peers", "restic, rclone, PostgreSQL, libfaketime and networks of their own are there for the tests");
+    let (name, what) = (
+        "peers",
+        "restic, rclone, PostgreSQL, libfaketime and networks of their own are there for the tests",
+    );
     Step { name, what, limit: Duration::from_secs(900), command: Box::new(command), excuse: |_| None }
 }
 
