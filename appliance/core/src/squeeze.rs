@@ -102,8 +102,8 @@ fn compress(plain: &[u8], squeezer: &mut Squeezer) -> Option<usize> {
     (back == plain.len() && check == plain).then_some(len)
 }
 
-/// Whether one of a few samples, evenly spread, gets smaller. Trying all of a chunk that does not costs a third of what
-/// it costs to store one.
+/// Whether one of a few samples, evenly spread, gets smaller: trying all of a chunk that does not was a thirteenth of what
+/// storing it costs.
 fn any_sample_pays(plain: &[u8], compressor: &mut Compressor<'static>, frame: &mut Vec<u8>) -> bool {
     let room = SAMPLE_LEN - SAMPLE_LEN / LEAST_SAVING;
     let part = plain.len() / SAMPLES;
