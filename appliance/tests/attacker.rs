@@ -200,6 +200,8 @@ impl<'a> Attack<'a> {
             "/eve/home/config",
             "/v1/datasets/a",
             "/v1/datasets",
+            "/v1/dav/a",
+            "/v1/dav/",
             "/",
         ];
         let path = if self.dice.below(2) == 0 { at } else { *self.dice.pick(&whole) };
@@ -291,6 +293,8 @@ impl<'a> Attack<'a> {
             "/ali%2fhome/config",
             "/eve/home/..%2f..%2fali%2fhome/config",
             "/v1/datasets/../../ali/home/data/",
+            "/v1/dav/../../ali/home/config",
+            "/v1/dav/a/../b",
             "/v1/datasets/%61li/snapshots",
             "/v1/datasets/a%00b/snapshots/latest",
             "/eve/home/data/%00",

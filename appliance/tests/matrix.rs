@@ -227,6 +227,22 @@ fn every_role_verb_and_owner_at_both_doors() {
         }
     }
     not_yours_is_not_there(&answers, &ids);
+    for role in roles.iter().filter(|role| role.is.is_some()) {
+        let said = wire.ask(&role.user, "PROPFIND", "/v1/dav/", "Depth: 1\r\n", None);
+        let text = said.text();
+        let listed: BTreeSet<String> = text
+            .split("<D:displayname>")
+            .skip(1)
+            .filter_map(|rest| Some(rest.split_once('<')?.0.to_owned()))
+            .collect();
+        let own: BTreeSet<String> = world
+            .sets
+            .keys()
+            .filter(|(client, _)| Some(client.as_str()) == role.is)
+            .map(|set| set.1.clone())
+            .collect();
+        assert!(said.status == 207 && listed == own && !own.is_empty(), "{}: {text}", role.what);
+    }
     eprintln!("{asked} requests: {} roles, {} verbs, {} addresses", roles.len(), VERBS.len(), paths.len());
     assert!(asked > 1_500 && !it.log().contains("panicked"));
 }

@@ -124,7 +124,8 @@ pub fn with_header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> 
     answer
 }
 
-fn with_type(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Answer {
+/// Text of a content type, with this status.
+pub fn with_type(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Answer {
     let mut answer = Response::new(AnswerBody::Ready(Some(body.into())));
     *answer.status_mut() = status;
     with_header(answer, CONTENT_TYPE, HeaderValue::from_static(content_type))

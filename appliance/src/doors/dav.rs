@@ -8,14 +8,14 @@
 //! A PUT over an old file replaces nothing: it makes a new snapshot. There are no folders, nothing is deleted, moved or locked, and the
 //! body of a PROPFIND is not read: all that we know of a file is said each time.
 
-use super::answer::{self, Answer, AnswerBody};
+use super::answer::{self, Answer};
+use super::dropbox;
 use super::http::{Street, Visit};
-use super::{dropbox, give};
 use crate::clock;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::wire::SnapshotInfo;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 
 /// Where it begins.
@@ -54,7 +54,7 @@ fn options(allow: &'static str) -> Answer {
 }
 
 async fn of_all(street: &Street, visit: Visit, request: &Request<Incoming>) -> Result<Answer> {
-    let mut listed = String::from(FOLDER);
+    let mut listed = folder();
     match request.headers().get(DEPTH).map(HeaderValue::as_bytes) {
         Some(b"0") => {}
         Some(b"1") => {
@@ -72,19 +72,27 @@ async fn of_one(street: &Street, visit: Visit, name: &str) -> Result<Answer> {
     Ok(multistatus(&entry(&file)))
 }
 
-const FOLDER: &str = "<D:response><D:href>/v1/dav/</D:href><D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype>\
-    </D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>";
+fn folder() -> String {
+    response(ROOT, "<D:resourcetype><D:collection/></D:resourcetype>")
+}
 
 /// Names are small letters, digits and `-`, so nothing has to be escaped.
 fn entry(file: &SnapshotInfo) -> String {
-    format!(
-        "<D:response><D:href>{ROOT}{0}</D:href><D:propstat><D:prop><D:displayname>{0}</D:displayname><D:resourcetype/>\
-         <D:getcontentlength>{1}</D:getcontentlength><D:getlastmodified>{2}</D:getlastmodified>\
-         <D:getetag>\"{3}\"</D:getetag></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>",
-        file.dataset.name,
+    let name = &file.dataset.name;
+    let properties = format!(
+        "<D:displayname>{name}</D:displayname><D:resourcetype/><D:getcontentlength>{}</D:getcontentlength>\
+         <D:getlastmodified>{}</D:getlastmodified><D:getetag>\"{}\"</D:getetag>",
         file.size,
         clock::http_date(file.received_ms),
         file.id
+    );
+    response(&format!("{ROOT}{name}"), &properties)
+}
+
+fn response(href: &str, properties: &str) -> String {
+    format!(
+        "<D:response><D:href>{href}</D:href><D:propstat><D:prop>{properties}</D:prop>\
+         <D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>"
     )
 }
 
@@ -92,8 +100,5 @@ fn multistatus(responses: &str) -> Answer {
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?><D:multistatus xmlns:D=\"DAV:\">{responses}</D:multistatus>\n"
     );
-    let mut answer = answer::empty(StatusCode::MULTI_STATUS);
-    *answer.body_mut() = AnswerBody::Ready(Some(body.into()));
-    give::set(answer.headers_mut(), CONTENT_TYPE, "application/xml; charset=utf-8".into());
-    answer
+    answer::with_type(StatusCode::MULTI_STATUS, "application/xml; charset=utf-8", body.into())
 }

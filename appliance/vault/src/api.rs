@@ -258,7 +258,7 @@ impl Vault {
     pub fn latest(&self, dataset: &DatasetRef) -> Result<SnapshotInfo> {
         let house = self.house();
         let found = house.core().with(|e| latest(e.catalog(), dataset));
-        found.ok_or_else(|| house.perhaps_hidden(Fault::absent(format!("there is no snapshot of {dataset}"))))
+        found.ok_or_else(|| house.perhaps_hidden(no_snapshot_of(dataset)))
     }
 
     /// The same of each data set of a client, sorted by name.
@@ -289,7 +289,7 @@ impl Vault {
             Which::Id(id) => core.with(|e| e.catalog().snapshots(dataset).contains(&id).then_some(id)),
         };
         let missing = || match which {
-            Which::Latest => Fault::absent(format!("there is no snapshot of {dataset}")),
+            Which::Latest => no_snapshot_of(dataset),
             Which::Id(id) => Fault::absent(format!("there is no snapshot {id} of {dataset}")),
         };
         let get = Get::open(core.clone(), &wanted.ok_or_else(|| house.perhaps_hidden(missing()))?)?;
@@ -470,6 +470,10 @@ impl SnapshotReader {
             good => good,
         }
     }
+}
+
+pub(crate) fn no_snapshot_of(dataset: &DatasetRef) -> Fault {
+    Fault::absent(format!("there is no snapshot of {dataset}"))
 }
 
 fn latest(catalog: &Catalog, dataset: &DatasetRef) -> Option<SnapshotInfo> {

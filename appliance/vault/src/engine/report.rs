@@ -52,11 +52,9 @@ impl Engine {
                 SlotState::Foreign => DiskState::Foreign,
                 SlotState::Retired => DiskState::Retired,
             };
-            let reason = match state {
-                DiskState::CatchingUp => Some(lag(newest - self.coord.synced(no))),
-                _ => slot.reason.clone(),
-            };
-            (slot.id, state, reason, self.coord.synced(no))
+            let synced = self.coord.synced(no);
+            let lags = || (state == DiskState::CatchingUp).then(|| lag(newest - synced));
+            (slot.id, state, slot.reason.clone().or_else(lags), synced)
         };
         Report {
             disks: self.slots.iter().enumerate().map(disk).collect(),

@@ -1,7 +1,7 @@
 //! The desk: clients and their secrets, listings, and whether there is room for what was announced.
 
 use super::house::House;
-use crate::api::snapshot_info;
+use crate::api::{no_snapshot_of, snapshot_info};
 use crate::catalog::Amount;
 use crate::core::{Core, lock};
 use crate::ports::Entropy;
@@ -175,9 +175,7 @@ impl House {
             (infos, mounted.crew.lessons_pending() == 0)
         });
         match dataset {
-            Some(dataset) if infos.is_empty() => {
-                Err(self.perhaps_hidden(Fault::absent(format!("there is no snapshot of {dataset}"))))
-            }
+            Some(dataset) if infos.is_empty() => Err(self.perhaps_hidden(no_snapshot_of(dataset))),
             Some(dataset) => {
                 if all_noted && infos.len() <= MAX_COMPARED {
                     compare_index(core, dataset, &infos);
