@@ -102,8 +102,15 @@ fn prepare_and_serve(plan: &Plan, state: &StateDir, lock: &StateLock, vault: &Va
     served
 }
 
+/// Half the cores: street tasks receive and send, and what is hard work is done by the vault's threads and the blocking ones. With
+/// more, a body wanders between cores: a tenth of what a duplicate costs (`docs/performance.md`).
+fn street_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
 fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(street_threads())
         .enable_all()
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .thread_name("street")

@@ -6,10 +6,15 @@
 //!
 //! Bytes are pushed in as they come. A cut is looked for only when a whole largest chunk is at hand or the
 //! stream has ended, so where it falls depends on the content alone, never on the size of the pushes.
+//!
+//! Nor does it depend on what is known already: a taker may recognise the chunk at the front ([`Taker::recognise`]), which saves
+//! the rolling hash over it and the copy, but the same bytes end where they would have ended.
 
 use crate::fault::{Fault, Result};
 use crate::keys::GearSeed;
 use crate::squeeze::MAX_CHUNK_LEN;
+use crate::window::Window;
+use ::bytes::Bytes;
 use fastcdc::v2020::{self, Normalization};
 use std::fmt;
 
@@ -50,15 +55,89 @@ impl ChunkSizes {
 const _: () = assert!(ChunkSizes::STANDARD.max <= MAX_CHUNK_LEN);
 const _: () = assert!(ChunkSizes::STANDARD.avg <= v2020::AVERAGE_MAX);
 
-/// A stream being cut. Keeps at most two largest chunks in memory.
+/// Who takes the chunks of a stream. Closures take them as they are cut.
+pub trait Taker {
+    /// The next chunk.
+    fn take(&mut self, chunk: &[u8]) -> Result<()>;
+
+    /// Asked before an end is looked for, which costs more than to recognise what is known: whoever expects a certain chunk next
+    /// and finds it there takes it and says its length. Where the end is must not change: [`Front::may_end_at`] says no to
+    /// nearly all that is not one. After `None`, [`take`](Self::take) is called with the chunk that begins here.
+    fn recognise(&mut self, front: Front<'_>) -> Result<Option<usize>> {
+        let _ = front;
+        Ok(None)
+    }
+}
+
+impl<F: FnMut(&[u8]) -> Result<()>> Taker for F {
+    fn take(&mut self, chunk: &[u8]) -> Result<()> {
+        self(chunk)
+    }
+}
+
+/// Whether a chunk of a certain length may be at the front of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The content says that it ends there.
+    ByContent,
+    /// It is as long as one may be, or the stream ends there: that says nothing of the content.
+    ByLength,
+    /// It does not end there.
+    Nowhere,
+}
+
+/// What waits to be cut: at least a largest chunk, or all that is left.
+pub struct Front<'a> {
+    cutter: &'a Cutter,
+    window: &'a Window,
+}
+
+impl<'a> Front<'a> {
+    /// Whether the first chunk may have this length. An earlier end is not looked for: who takes a chunk that was cut out of the
+    /// same bytes knows that there is none.
+    pub fn may_end_at(&self, len: usize) -> End {
+        let ChunkSizes { min, avg, max } = self.cutter.sizes;
+        let there = self.window.len().min(max);
+        if len == there {
+            return End::ByLength;
+        }
+        // The byte behind the end is the last that decides; bytes are looked at in pairs.
+        let stop = (len + 2) & !1;
+        if len <= min || stop > there {
+            return End::Nowhere;
+        }
+        // More than 64 bytes before have left the hash.
+        let start = len.saturating_sub(CONTEXT).max(min) & !1;
+        let mut context = [0; CONTEXT + 4];
+        let context = &mut context[..stop - start];
+        self.window.copy_out(start, context);
+        let sizes = ChunkSizes { min: 0, avg: avg.saturating_sub(start), max: max - start };
+        let found = self.cutter.cut_by(sizes, context);
+        if start + found == len { End::ByContent } else { End::Nowhere }
+    }
+
+    /// The first `len` bytes, piece by piece.
+    pub fn pieces(&self, len: usize) -> impl Iterator<Item = &'a [u8]> {
+        self.window.pieces(len)
+    }
+}
+
+/// How many bytes before an end decide it: each shifts the hash of 64 bits by one.
+const CONTEXT: usize = 66;
+
+/// A stream being cut. Holds a largest chunk in the buffers that were pushed, or copied into two largest ones where buffers end
+/// within a chunk.
 pub struct Chunker {
+    cutter: Cutter,
+    window: Window,
+}
+
+/// Where chunks end.
+struct Cutter {
     sizes: ChunkSizes,
     masks: (u64, u64),
     gear: Box<[u64; 256]>,
     gear_shifted: Box<[u64; 256]>,
-    /// What was pushed and not yet emitted: `pending[head..]`.
-    pending: Vec<u8>,
-    head: usize,
 }
 
 impl Chunker {
@@ -75,78 +154,55 @@ impl Chunker {
         };
         let gear_shifted = Box::new(gear.map(|n| n << 1));
         let masks = v2020::select_masks(sizes.avg, Normalization::Level1);
-        Self { sizes, masks, gear, gear_shifted, pending: Vec::new(), head: 0 }
+        Self { cutter: Cutter { sizes, masks, gear, gear_shifted }, window: Window::default() }
     }
 
-    /// The next bytes of the stream. `emit` is called with each chunk that is complete, in order. After an
-    /// error the stream is lost: drop the chunker.
-    pub fn push(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let max = self.sizes.max;
-        while !bytes.is_empty() {
-            if self.waiting() == 0 && bytes.len() >= max {
-                // A whole window is at hand: cut it where it lies, without a copy.
-                let (chunk, rest) = bytes.split_at(self.cut(bytes));
-                emit(chunk)?;
-                bytes = rest;
-                continue;
+    /// The next bytes of the stream. `taker` is given each chunk that is complete, in order. After an error the stream is lost:
+    /// drop the chunker.
+    pub fn push(&mut self, bytes: Bytes, taker: &mut dyn Taker) -> Result<()> {
+        let max = self.cutter.sizes.max;
+        self.window.push(bytes, max * 2);
+        while self.window.len() >= max {
+            self.hand_on(taker)?;
+        }
+        Ok(())
+    }
+
+    /// The end of the stream: what is left is given out. An empty stream has no chunk.
+    pub fn finish(&mut self, taker: &mut dyn Taker) -> Result<()> {
+        while !self.window.is_empty() {
+            self.hand_on(taker)?;
+        }
+        Ok(())
+    }
+
+    fn hand_on(&mut self, taker: &mut dyn Taker) -> Result<()> {
+        let Self { cutter, window } = self;
+        let max = cutter.sizes.max;
+        let len = match taker.recognise(Front { cutter, window })? {
+            Some(len) => len,
+            None => {
+                let front = window.flatten(window.len().min(max), max * 2);
+                let len = cutter.cut(front);
+                taker.take(&front[..len])?;
+                len
             }
-            let (now, rest) = bytes.split_at(bytes.len().min(max - self.waiting()));
-            self.keep(now);
-            bytes = rest;
-            if self.waiting() == max {
-                self.emit_one(emit)?;
-            }
-        }
+        };
+        window.consume(len);
         Ok(())
     }
+}
 
-    /// The end of the stream: emits what is left. An empty stream has no chunk.
-    pub fn finish(&mut self, emit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        while self.waiting() > 0 {
-            self.emit_one(emit)?;
-        }
-        Ok(())
+impl Cutter {
+    /// Length of the first chunk of `front`, which is not empty and is a largest chunk or the end of the stream.
+    fn cut(&self, front: &[u8]) -> usize {
+        self.cut_by(self.sizes, front)
     }
 
-    fn waiting(&self) -> usize {
-        self.pending.len() - self.head
-    }
-
-    /// Appends to `pending`. What waits is moved to the front only when there is no room behind it, that is once per
-    /// largest chunk emitted: about every other byte moves. With a larger room fewer would, and nobody could measure it.
-    fn keep(&mut self, bytes: &[u8]) {
-        let room = self.sizes.max * 2;
-        if self.pending.len() + bytes.len() > room {
-            self.pending.copy_within(self.head.., 0);
-            self.pending.truncate(self.pending.len() - self.head);
-            self.head = 0;
-        }
-        // Small streams keep small buffers; large ones get all of it at once.
-        if self.pending.capacity() < room && self.pending.len() + bytes.len() > self.pending.capacity() {
-            let wanted = ((self.pending.len() + bytes.len()) * 2).min(room);
-            self.pending.reserve_exact(wanted - self.pending.len());
-        }
-        self.pending.extend_from_slice(bytes);
-    }
-
-    fn emit_one(&mut self, emit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let window = &self.pending[self.head..];
-        let len = self.cut(window);
-        emit(&window[..len])?;
-        self.head += len;
-        if self.waiting() == 0 {
-            self.pending.clear();
-            self.head = 0;
-        }
-        Ok(())
-    }
-
-    /// Length of the first chunk of `window`, which is not empty and is a largest chunk or the end of the stream.
-    fn cut(&self, window: &[u8]) -> usize {
-        let ChunkSizes { min, avg, max } = self.sizes;
+    fn cut_by(&self, ChunkSizes { min, avg, max }: ChunkSizes, front: &[u8]) -> usize {
         let (mask_s, mask_l) = self.masks;
         let (_, len) = v2020::cut_gear(
-            window,
+            front,
             min,
             avg,
             max,
@@ -163,7 +219,7 @@ impl Chunker {
 
 impl fmt::Debug for Chunker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Chunker({:?}, {} bytes waiting)", self.sizes, self.waiting())
+        write!(f, "Chunker({:?}, {} bytes waiting)", self.cutter.sizes, self.window.len())
     }
 }
 
@@ -194,7 +250,7 @@ mod tests {
 
     fn lens(sizes: ChunkSizes, seed: Option<&GearSeed>, data: &[u8], push: &[usize]) -> Vec<usize> {
         let (mut out, mut seen) = (Vec::new(), Vec::new());
-        let mut emit = |chunk: &[u8]| {
+        let mut emit = |chunk: &[u8]| -> Result<()> {
             out.push(chunk.len());
             seen.extend_from_slice(chunk);
             Ok(())
@@ -203,8 +259,8 @@ mod tests {
         let (mut rest, mut sizes) = (data, push.iter().cycle());
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(*sizes.next().expect("cycles")));
-            chunker.push(now, &mut emit).expect("emits");
-            assert!(chunker.pending.capacity() <= chunker.sizes.max * 2);
+            chunker.push(Bytes::copy_from_slice(now), &mut emit).expect("emits");
+            assert!(chunker.window.flat_capacity() <= chunker.cutter.sizes.max * 2);
             rest = later;
         }
         chunker.finish(&mut emit).expect("emits");
@@ -262,11 +318,92 @@ mod tests {
     #[test]
     fn an_error_of_the_taker_stops_the_stream() {
         let mut chunker = Chunker::new(ChunkSizes::TINY, None);
-        let fault = chunker.push(&noise(4, 5000), &mut |_| Err(Fault::full("no room"))).expect_err("stops");
+        let mut no_room = |_: &[u8]| -> Result<()> { Err(Fault::full("no room")) };
+        let fault = chunker.push(noise(4, 5000).into(), &mut no_room).expect_err("stops");
         assert_eq!(fault.what, "no room");
     }
 
+    /// Takes what begins like a chunk that it has seen, and counts how often.
+    struct Knowing {
+        known: Vec<Vec<u8>>,
+        recognised: usize,
+        lens: Vec<usize>,
+    }
+
+    impl Taker for Knowing {
+        fn take(&mut self, chunk: &[u8]) -> Result<()> {
+            self.lens.push(chunk.len());
+            Ok(())
+        }
+
+        fn recognise(&mut self, front: Front<'_>) -> Result<Option<usize>> {
+            let is_there = |chunk: &&Vec<u8>| {
+                front.may_end_at(chunk.len()) != End::Nowhere
+                    && front.pieces(chunk.len()).collect::<Vec<_>>().concat() == **chunk
+            };
+            let len = self.known.iter().find(is_there).map(Vec::len);
+            self.recognised += usize::from(len.is_some());
+            self.lens.extend(len);
+            Ok(len)
+        }
+    }
+
+    /// Cuts `data` by a taker that knows the chunks of `before`.
+    fn lens_knowing(sizes: ChunkSizes, before: &[u8], data: &[u8], push: &[usize]) -> (Vec<usize>, usize) {
+        let mut known = Vec::new();
+        let mut keep = |chunk: &[u8]| -> Result<()> {
+            known.push(chunk.to_vec());
+            Ok(())
+        };
+        let mut chunker = Chunker::new(sizes, None);
+        chunker.push(Bytes::copy_from_slice(before), &mut keep).expect("takes");
+        chunker.finish(&mut keep).expect("takes");
+        let mut taker = Knowing { known, recognised: 0, lens: Vec::new() };
+        let mut chunker = Chunker::new(sizes, None);
+        let (mut rest, mut sizes) = (data, push.iter().cycle());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(*sizes.next().expect("cycles")));
+            chunker.push(Bytes::copy_from_slice(now), &mut taker).expect("takes");
+            rest = later;
+        }
+        chunker.finish(&mut taker).expect("takes");
+        (taker.lens, taker.recognised)
+    }
+
+    #[test]
+    fn what_is_known_is_recognised() {
+        let push = [70_000, 5_000, 30];
+        let data = noise(5, 20_000_000);
+        let (cut, recognised) = lens_knowing(ChunkSizes::STANDARD, &data, &data, &push);
+        assert_eq!(recognised, cut.len());
+        // Where ends are frequent, the hash of the bytes before one often meets another that is none.
+        let (cut, recognised) = lens_knowing(ChunkSizes::TINY, &data[..200_000], &data[..200_000], &push);
+        assert!(recognised * 4 > cut.len() * 3, "{recognised} of {}", cut.len());
+    }
+
     proptest! {
+        /// Whoever knows chunks cuts like one who does not: after an insertion, a removal, a change, or at another end.
+        #[test]
+        fn cuts_do_not_depend_on_what_is_known(
+            seed: u8,
+            len in 0usize..20_000,
+            zeros in 0usize..3_000,
+            at in 0usize..20_000,
+            removed in 0usize..2_000,
+            inserted in proptest::collection::vec(any::<u8>(), 0..300),
+            shorter in 0usize..2_000,
+            push in proptest::collection::vec(1usize..9_000, 1..8),
+        ) {
+            let mut before = noise(seed, len);
+            before.resize(len + zeros, 0);
+            let mut data = before.clone();
+            let at = at.min(data.len());
+            data.splice(at..(at + removed).min(data.len()), inserted);
+            data.truncate(data.len().saturating_sub(shorter));
+            let (cut, _) = lens_knowing(ChunkSizes::TINY, &before, &data, &push);
+            prop_assert_eq!(cut, lens(ChunkSizes::TINY, None, &data, &push));
+        }
+
         #[test]
         fn cuts_do_not_depend_on_the_pushes(
             seed: u8,

@@ -44,6 +44,8 @@ pub enum Flaw {
     SkipJournalSync,
     /// Believe the index without looking at the pack.
     TrustIndexHit,
+    /// Take what ends where an expected chunk would for that chunk, without comparing ids.
+    ExpectedIsKnown,
     /// Hand shards to the decoder unverified.
     SkipShardCheck,
     /// Erase what is behind the first bad record instead of comparing with the other disks.
@@ -138,6 +140,7 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::RetrySync,
     Flaw::SkipJournalSync,
     Flaw::TrustIndexHit,
+    Flaw::ExpectedIsKnown,
     Flaw::SkipShardCheck,
     Flaw::TruncateMiddle,
     Flaw::RecordBeforePack,

@@ -81,6 +81,9 @@ pub struct KeyRing {
     receipt: Branch,
 }
 
+/// As many bytes as BLAKE3 hashes at once with the widest vectors.
+const HASH_STEP: usize = 16 * 1024;
+
 /// The key of one client's chunk ids: derive it once per stream.
 #[derive(Clone)]
 pub struct DomainKey(Zeroizing<[u8; 32]>);
@@ -197,6 +200,33 @@ impl DomainKey {
     pub fn chunk_id(&self, plain: &[u8]) -> ChunkId {
         ChunkId(*blake3::keyed_hash(&self.0, plain).as_bytes())
     }
+
+    /// The same of bytes that lie in pieces.
+    pub fn chunk_id_of<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> ChunkId {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        // Steps that begin at multiples of their length use all lanes of a vector; whatever length pieces have, they are made so.
+        let mut seam = [0; HASH_STEP];
+        let mut filled = 0;
+        for mut piece in pieces {
+            if filled > 0 {
+                let (now, rest) = piece.split_at(piece.len().min(HASH_STEP - filled));
+                seam[filled..filled + now.len()].copy_from_slice(now);
+                filled += now.len();
+                piece = rest;
+                if filled == HASH_STEP {
+                    hasher.update(&seam);
+                    filled = 0;
+                }
+            }
+            if !piece.is_empty() {
+                let (whole, rest) = piece.split_at(piece.len() / HASH_STEP * HASH_STEP);
+                hasher.update(whole);
+                seam[..rest.len()].copy_from_slice(rest);
+                filled = rest.len();
+            }
+        }
+        ChunkId(*hasher.update(&seam[..filled]).finalize().as_bytes())
+    }
 }
 
 impl fmt::Debug for KeyRing {
@@ -250,6 +280,18 @@ mod tests {
             keys.receipt_seed().to_vec(),
             padding.to_vec(),
         ]
+    }
+
+    #[test]
+    fn an_id_does_not_depend_on_the_pieces() {
+        let domain = ring(1, 2).domain(&"pc".parse().expect("valid"));
+        let plain: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+        for len in [0, 1, HASH_STEP - 1, HASH_STEP, 3 * HASH_STEP, plain.len()] {
+            for piece in [1, 1000, HASH_STEP - 1, HASH_STEP, HASH_STEP + 1, 50_000] {
+                let pieces = plain[..len].chunks(piece);
+                assert_eq!(domain.chunk_id_of(pieces), domain.chunk_id(&plain[..len]), "{len} by {piece}");
+            }
+        }
     }
 
     #[test]

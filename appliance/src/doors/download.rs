@@ -5,7 +5,7 @@
 //! body that looks whole. The first piece is read before the answer begins, so that a snapshot that cannot be read
 //! at all is a proper error.
 
-use super::limits::{DOWNLOAD_PIECE_BYTES, PIECES_IN_FLIGHT};
+use super::limits::{DOWNLOAD_PIECE_BYTES, DOWNLOAD_PIECES_IN_FLIGHT};
 use super::places::Place;
 use bytes::Bytes;
 use coffre_core::fault::{Fault, Result};
@@ -25,7 +25,7 @@ impl Download {
     /// Starts reading bytes `start..end` on a blocking thread and waits for the first piece. The place is held until
     /// the last byte is read.
     pub async fn begin(reader: SnapshotReader, start: u64, end: u64, place: Place) -> Result<Self> {
-        let (send, mut rest) = mpsc::channel(PIECES_IN_FLIGHT);
+        let (send, mut rest) = mpsc::channel(DOWNLOAD_PIECES_IN_FLIGHT);
         tokio::task::spawn_blocking(move || {
             feed(reader, start, end, &send);
             drop(place);

@@ -9,7 +9,9 @@
 
 use super::answer;
 use super::digests::{self, Digests};
-use super::limits::{FRAME_COPIED_BELOW, FRAME_COST_BYTES, PIECES_IN_FLIGHT, Pace, UPLOAD_PIECE_BYTES};
+use super::limits::{
+    FRAME_COPIED_BELOW, FRAME_COST_BYTES, Pace, UPLOAD_PIECE_BYTES, UPLOAD_PIECES_IN_FLIGHT,
+};
 use super::places::Place;
 use crate::clock::Stopwatch;
 use coffre_core::fault::{Class, Fault, Result};
@@ -20,6 +22,7 @@ use hyper::StatusCode;
 use hyper::body::{Bytes, Incoming};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Where the bytes of a body go, in the vault. Blocking.
@@ -27,7 +30,7 @@ pub trait Sink: Sized {
     /// What is known of it once it is kept.
     type Kept: Send + 'static;
     /// Takes the next bytes.
-    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    fn take(&mut self, bytes: Bytes) -> Result<()>;
     /// Ends it and waits until it is safe.
     fn finish(self) -> Result<Self::Kept>;
 }
@@ -35,8 +38,8 @@ pub trait Sink: Sized {
 impl Sink for PutStream {
     type Kept = ReceiptFacts;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        Self::write(self, bytes)
+    fn take(&mut self, bytes: Bytes) -> Result<()> {
+        Self::take(self, bytes)
     }
 
     fn finish(self) -> Result<ReceiptFacts> {
@@ -47,8 +50,8 @@ impl Sink for PutStream {
 impl Sink for FileStream {
     type Kept = Kept;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        Self::write(self, bytes)
+    fn take(&mut self, bytes: Bytes) -> Result<()> {
+        Self::take(self, bytes)
     }
 
     fn finish(self) -> Result<Kept> {
@@ -87,7 +90,7 @@ impl<S: Sink, B: FnOnce(&Vault) -> Result<S> + Send + 'static> Upload<B> {
         body: Incoming,
         done: impl FnOnce(&Result<S::Kept>) + Send + 'static,
     ) -> std::result::Result<S::Kept, Refusal> {
-        let (send, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
+        let (send, pieces) = mpsc::channel(UPLOAD_PIECES_IN_FLIGHT);
         let (begun, has_begun) = oneshot::channel();
         let worker = tokio::task::spawn_blocking(move || {
             let stored = self.store(&vault, begun, pieces);
@@ -96,7 +99,7 @@ impl<S: Sink, B: FnOnce(&Vault) -> Result<S> + Send + 'static> Upload<B> {
         });
         // Refused before the first byte is asked for: a client that waits for "100 Continue" sends none.
         let pumped = match has_begun.await {
-            Ok(()) => pump(body, send).await,
+            Ok(()) => on_its_own(pump(body, send)).await,
             Err(_) => Ok(()),
         };
         let stored = worker.await.unwrap_or_else(|e| Err(Fault::permanent(format!("storing ended: {e}"))));
@@ -120,7 +123,7 @@ impl<S: Sink, B: FnOnce(&Vault) -> Result<S> + Send + 'static> Upload<B> {
                 Some(Piece::Frames(frames)) => {
                     for bytes in frames {
                         digests.update(&bytes);
-                        put.write(&bytes)?;
+                        put.take(bytes)?;
                     }
                 }
                 Some(Piece::End) => break,
@@ -131,6 +134,21 @@ impl<S: Sink, B: FnOnce(&Vault) -> Result<S> + Send + 'static> Upload<B> {
         let facts = put.finish();
         drop(place);
         facts
+    }
+}
+
+/// Runs this as a task of its own, which ends when nobody waits for it any more. A body that is taken in the task of its connection
+/// wakes itself with each frame; the runtime takes that for work that another thread could do, and wakes one: a third of
+/// what a duplicate costs.
+async fn on_its_own<T: Send + 'static>(
+    work: impl Future<Output = std::result::Result<T, Refusal>> + Send + 'static,
+) -> std::result::Result<T, Refusal> {
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    match task.join_next().await {
+        Some(Ok(done)) => done,
+        Some(Err(e)) => Err(as_it_is(Fault::permanent(format!("receiving ended: {e}")))),
+        None => Err(as_it_is(Fault::permanent("receiving never began"))),
     }
 }
 

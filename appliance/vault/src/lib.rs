@@ -27,9 +27,12 @@ pub mod repos;
 mod scrub;
 mod shell;
 mod state;
+mod store;
+mod streams;
 pub mod survey;
 pub mod upkeep;
 
 pub use adopt::{AdoptOutcome, adopt};
 pub use api::*;
 pub use repos::{FileStream, Kept};
+pub use streams::{PutStream, SnapshotReader};

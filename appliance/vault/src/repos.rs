@@ -3,13 +3,15 @@
 //! A file of a repository is an object like any other, with a lock of its class. Its name is the SHA-256 of its bytes, so
 //! handing in the same once more changes nothing.
 
-use crate::api::{PutStream, SnapshotReader, Vault, snapshot_info};
+use crate::api::{Vault, snapshot_info};
 use crate::catalog::RepoFigures;
 use crate::core::{Core, lock};
 use crate::get::Get;
 use crate::put::Put;
 use crate::shell::House;
+use crate::streams::{PutStream, SnapshotReader};
 use aws_lc_rs::digest;
+use bytes::Bytes;
 use coffre_core::class::LockClass;
 use coffre_core::fact::ObjectFact;
 use coffre_core::fault::{Fault, Result};
@@ -144,7 +146,7 @@ impl Vault {
         let core = house.core();
         let get = Get::open(core.clone(), &fact.id)?;
         let info = snapshot_info(get.object());
-        Ok(SnapshotReader::of(house, core, get, info))
+        Ok(SnapshotReader::of(house, core, get, info, 0))
     }
 
     /// Begins a file; `name` is `None` for the config. `Absent` when there is no such repository, `Refused` while read-only,
@@ -299,14 +301,14 @@ impl Vault {
 
 impl FileStream {
     /// Takes the next bytes. `Full` when a quota or the disks are full, or a lock is too long; the stream is then over.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub fn take(&mut self, bytes: Bytes) -> Result<()> {
         match &mut self.way {
             Way::Store(stream) => {
                 check_lock_len(self.kind, stream.progress() + bytes.len() as u64)?;
-                stream.write(bytes)
+                stream.take(bytes)
             }
             Way::Compare { hasher, size } => {
-                hasher.update(bytes);
+                hasher.update(&bytes);
                 *size += bytes.len() as u64;
                 Ok(())
             }

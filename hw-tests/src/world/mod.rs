@@ -432,6 +432,7 @@ pub const VAULT_FLAWS: &[Flaw] = &[
     Flaw::RetrySync,
     Flaw::SkipJournalSync,
     Flaw::TrustIndexHit,
+    Flaw::ExpectedIsKnown,
     Flaw::SkipShardCheck,
     Flaw::RecordBeforePack,
 ];
