@@ -161,7 +161,7 @@ impl Chunker {
     /// drop the chunker.
     pub fn push(&mut self, bytes: Bytes, taker: &mut dyn Taker) -> Result<()> {
         let max = self.cutter.sizes.max;
-        self.window.push(bytes, max * 2);
+        self.window.push(bytes);
         while self.window.len() >= max {
             self.hand_on(taker)?;
         }

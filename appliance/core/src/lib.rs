@@ -34,6 +34,7 @@ pub mod scrub;
 pub mod shard;
 pub mod slots;
 pub mod squeeze;
+pub mod steps;
 pub mod window;
 pub mod wire;
 pub mod witness;

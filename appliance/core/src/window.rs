@@ -5,16 +5,19 @@
 
 use ::bytes::Bytes;
 use std::collections::VecDeque;
+use std::fmt;
 
 /// Buffers shorter than this are copied together: each costs as much to keep as some bytes.
 const CRUMB: usize = 4096;
 
-/// See the module. First the bytes `flat[head..]`, then those of `frames`.
+/// See the module. First the bytes `flat[head..]`, then those of `frames`, then `crumbs`.
 #[derive(Default)]
 pub struct Window {
     flat: Vec<u8>,
     head: usize,
     frames: VecDeque<Bytes>,
+    /// Shorter than [`CRUMB`].
+    crumbs: Vec<u8>,
     len: usize,
 }
 
@@ -29,27 +32,30 @@ impl Window {
         self.len == 0
     }
 
-    /// Appends. `room`: what [`flatten`](Self::flatten) is called with.
-    pub fn push(&mut self, bytes: Bytes, room: usize) {
+    /// Appends.
+    pub fn push(&mut self, bytes: Bytes) {
         self.len += bytes.len();
-        if bytes.len() >= CRUMB.min(room / 2) {
-            self.frames.push_back(bytes);
-            return;
+        if bytes.len() < CRUMB {
+            self.crumbs.extend_from_slice(&bytes);
         }
-        self.gather(self.len - bytes.len(), room);
-        self.append(&bytes, room);
+        if !self.crumbs.is_empty() && (bytes.len() >= CRUMB || self.crumbs.len() >= CRUMB) {
+            self.frames.push_back(std::mem::take(&mut self.crumbs).into());
+        }
+        if bytes.len() >= CRUMB {
+            self.frames.push_back(bytes);
+        }
     }
 
     /// The first `len` bytes, piece by piece. At most what waits.
     pub fn pieces(&self, len: usize) -> impl Iterator<Item = &[u8]> {
         let mut left = len;
-        std::iter::once(&self.flat[self.head..]).chain(self.frames.iter().map(|frame| &frame[..])).map_while(
-            move |piece| {
-                let piece = &piece[..piece.len().min(left)];
-                left -= piece.len();
-                (left > 0 || !piece.is_empty()).then_some(piece)
-            },
-        )
+        let frames = self.frames.iter().map(|frame| &frame[..]);
+        let all = std::iter::once(&self.flat[self.head..]).chain(frames).chain([&self.crumbs[..]]);
+        all.map_while(move |piece| {
+            let piece = &piece[..piece.len().min(left)];
+            left -= piece.len();
+            (left > 0 || !piece.is_empty()).then_some(piece)
+        })
     }
 
     /// Copies what waits from the byte `at` on; says how many bytes of `out` were filled.
@@ -89,8 +95,7 @@ impl Window {
             self.flat.clear();
             self.head = 0;
         }
-        while len > 0 {
-            let Some(frame) = self.frames.front_mut() else { return };
+        while let Some(frame) = self.frames.front_mut() {
             if frame.len() > len {
                 let _ = frame.split_to(len);
                 return;
@@ -98,18 +103,24 @@ impl Window {
             len -= frame.len();
             self.frames.pop_front();
         }
+        self.crumbs.drain(..len);
     }
 
     /// Copies into `flat` until `len` bytes are there.
     fn gather(&mut self, len: usize, room: usize) {
         while self.flat.len() - self.head < len {
-            let Some(mut frame) = self.frames.pop_front() else { return };
+            let next = self.frames.pop_front();
+            let Some(mut frame) = next.or_else(|| self.take_crumbs()) else { return };
             let now = frame.split_to(frame.len().min(len - (self.flat.len() - self.head)));
             self.append(&now, room);
             if !frame.is_empty() {
                 self.frames.push_front(frame);
             }
         }
+    }
+
+    fn take_crumbs(&mut self) -> Option<Bytes> {
+        (!self.crumbs.is_empty()).then(|| std::mem::take(&mut self.crumbs).into())
     }
 
     /// Appends to `flat`. What waits there is moved to the front only when there is no room behind it, that is once per
@@ -132,6 +143,12 @@ impl Window {
     #[cfg(test)]
     pub fn flat_capacity(&self) -> usize {
         self.flat.capacity()
+    }
+}
+
+impl fmt::Debug for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Window({} bytes)", self.len)
     }
 }
 
@@ -171,13 +188,8 @@ mod tests {
             for act in acts {
                 match act {
                     Act::Push(bytes) => {
-                        // As the cutter does: never more than half the room waits when something is pushed.
-                        if plain.len() > ROOM / 2 {
-                            window.consume(plain.len() - ROOM / 2);
-                            plain.drain(..plain.len() - ROOM / 2);
-                        }
                         plain.extend_from_slice(&bytes);
-                        window.push(bytes.into(), ROOM);
+                        window.push(bytes.into());
                     }
                     Act::Flatten(len) => {
                         let len = len.min(plain.len());
@@ -206,12 +218,23 @@ mod tests {
         }
     }
 
+    /// However small the pieces are, what they cost to keep stays small beside them.
+    #[test]
+    fn crumbs_are_put_together() {
+        let mut window = Window::default();
+        for n in 0..100_000u32 {
+            window.push(Bytes::copy_from_slice(&n.to_le_bytes()));
+        }
+        assert!(window.frames.len() <= 100, "{} buffers", window.frames.len());
+        assert_eq!(window.flatten(8, 20_000), [0, 0, 0, 0, 1, 0, 0, 0]);
+    }
+
     /// What came in one buffer is seen where it lies.
     #[test]
     fn nothing_is_copied_without_need() {
         let bytes = Bytes::from(vec![7; 10_000]);
         let mut window = Window::default();
-        window.push(bytes.clone(), 20_000);
+        window.push(bytes.clone());
         assert_eq!(window.flatten(8_000, 20_000).as_ptr(), bytes.as_ptr());
         window.consume(4_000);
         assert_eq!(window.flatten(6_000, 20_000).as_ptr(), bytes[4_000..].as_ptr());

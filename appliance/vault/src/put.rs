@@ -19,6 +19,7 @@ use coffre_core::ids::{ContentHash, ObjectId, PackId};
 use coffre_core::kind::{Checked, Checker, Expected, Kind};
 use coffre_core::names::DatasetRef;
 use coffre_core::repo::{FileKind, FileName};
+use coffre_core::steps::Steps;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -37,11 +38,7 @@ pub struct Put {
 /// What is being received.
 enum Form {
     /// A snapshot of a data set. What cuts it is made when it is too long to ride inline.
-    Snapshot {
-        hasher: Box<blake3::Hasher>,
-        chunker: Option<Box<Chunker>>,
-        check: Option<Box<(Checker, Expected)>>,
-    },
+    Snapshot { hasher: Box<Steps>, chunker: Option<Box<Chunker>>, check: Option<Box<(Checker, Expected)>> },
     /// A file of a repository, with the piece that is being filled.
     File { kind: FileKind, hasher: digest::Context, piece: Vec<u8> },
 }

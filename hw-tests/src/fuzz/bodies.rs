@@ -130,6 +130,6 @@ fn check(bytes: &[u8]) -> Result<Answer, String> {
 /// What the checker makes of a body that comes in these pieces.
 pub fn of<'a>(expected: Expected, pieces: impl Iterator<Item = &'a [u8]>) -> Option<Checked> {
     let mut checker = Checker::default();
-    pieces.for_each(|piece| checker.push(piece));
+    pieces.for_each(|piece| checker.push(&piece.to_vec().into()));
     checker.finish(expected)
 }

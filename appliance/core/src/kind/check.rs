@@ -1,6 +1,8 @@
 //! The checker: the beginning and the end of a stream of any length, and a verdict when it is over.
 
 use super::{Checked, Finding, Kind, dump, tar, zip, zstd};
+use crate::window::Window;
+use ::bytes::Bytes;
 
 /// Bytes kept of the beginning: the first header of a tar, and room for white space before a web page.
 const HEAD_LEN: usize = 1024;
@@ -18,12 +20,13 @@ pub enum Expected {
     Unknown,
 }
 
-/// See the module. Takes at most `70 KiB` and a few, whatever comes.
+/// See the module. Keeps at most `70 KiB` and a few in memory, and what else is in the buffers where these lie.
 #[derive(Debug, Default)]
 pub struct Checker {
     len: u64,
     head: Vec<u8>,
-    tail: Tail,
+    /// The last bytes, in the buffers in which they came.
+    tail: Window,
     tar: tar::Walk,
     zstd: zstd::Walk,
 }
@@ -39,11 +42,12 @@ pub(super) struct Seen<'a> {
 
 impl Checker {
     /// Takes the next bytes.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &Bytes) {
         let wanted = bytes.len().min(HEAD_LEN - self.head.len());
         self.head.extend_from_slice(&bytes[..wanted]);
         self.len += bytes.len() as u64;
-        self.tail.push(bytes);
+        self.tail.push(bytes.slice(bytes.len().saturating_sub(TAIL_LEN)..));
+        self.tail.consume(self.tail.len().saturating_sub(TAIL_LEN));
         self.tar.push(bytes);
         self.zstd.push(bytes);
     }
@@ -53,7 +57,7 @@ impl Checker {
         let seen = Seen {
             len: self.len,
             head: &self.head,
-            tail: self.tail.in_order(),
+            tail: self.tail.flatten(self.tail.len(), TAIL_LEN * 2),
             tar: &self.tar,
             zstd: &self.zstd,
         };
@@ -123,35 +127,4 @@ fn is_web_page(head: &[u8]) -> bool {
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let begins = |with: &[u8]| text.get(..with.len()).is_some_and(|s| s.eq_ignore_ascii_case(with));
     begins(b"<!doctype html") || begins(b"<html")
-}
-
-/// The last bytes of a stream, in a ring.
-#[derive(Debug, Default)]
-struct Tail {
-    ring: Vec<u8>,
-    /// Where the oldest byte is, once the ring is full.
-    oldest: usize,
-}
-
-impl Tail {
-    fn push(&mut self, bytes: &[u8]) {
-        let bytes = &bytes[bytes.len().saturating_sub(TAIL_LEN)..];
-        if self.ring.capacity() == 0 && !bytes.is_empty() {
-            self.ring.reserve_exact(TAIL_LEN);
-        }
-        let (first, mut rest) = bytes.split_at(bytes.len().min(TAIL_LEN - self.ring.len()));
-        self.ring.extend_from_slice(first);
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(TAIL_LEN - self.oldest));
-            self.ring[self.oldest..self.oldest + now.len()].copy_from_slice(now);
-            self.oldest = (self.oldest + now.len()) % TAIL_LEN;
-            rest = later;
-        }
-    }
-
-    fn in_order(&mut self) -> &[u8] {
-        self.ring.rotate_left(self.oldest);
-        self.oldest = 0;
-        &self.ring
-    }
 }

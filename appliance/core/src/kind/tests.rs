@@ -1,11 +1,12 @@
 //! Kinds by hand: what each format says at its end, and any bytes in any pieces.
 
 use super::*;
+use ::bytes::Bytes;
 use proptest::prelude::*;
 
 fn check(expected: Expected, body: &[u8]) -> Option<Checked> {
     let mut checker = Checker::default();
-    checker.push(body);
+    checker.push(&Bytes::copy_from_slice(body));
     checker.finish(expected)
 }
 
@@ -160,7 +161,7 @@ proptest! {
         let mut body = [begins[begin], &noise].concat();
         body.extend(noise.iter().cycle().take(if noise.is_empty() { 0 } else { long }));
         let mut checker = Checker::default();
-        body.chunks(piece).for_each(|some| checker.push(some));
+        body.chunks(piece).for_each(|some| checker.push(&Bytes::copy_from_slice(some)));
         prop_assert_eq!(checker.finish(expected), check(expected, &body));
     }
 }
