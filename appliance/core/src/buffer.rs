@@ -3,81 +3,170 @@
 //! A pack of many megabytes is made every few hundred milliseconds. Memory fresh from the system costs a page fault
 //! per 4 KiB, more than sealing those bytes; so a buffer goes back to the [`Pool`] it came from. And
 //! a disk can take bytes without a copy through the system's cache only from memory that begins on a page.
+//!
+//! A pool may be told where to get memory in huge pages. A disk is given one address and one length for as much as lies side by
+//! side in the machine's memory, and takes only so many of those in one request.
 
 use aligned_vec::{AVec, ConstAlign};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where a buffer begins: at a multiple of this many bytes.
 pub const PAGE: usize = 4096;
 /// Buffers that a pool keeps for later, at most.
 const MAX_IDLE: usize = 8;
 
-type Pages = AVec<u8, ConstAlign<PAGE>>;
-type Shelf = Mutex<Vec<Pages>>;
+/// From this length on buffers are made of whole huge pages, where there are some.
+const LARGE: usize = 1 << 20;
+/// How long a huge page is, nearly everywhere.
+pub const HUGE_PAGE: usize = 2 << 20;
+
+/// Memory that begins on a page, all of it zero at first.
+pub trait Region: Deref<Target = [u8]> + DerefMut + Send + Sync {}
+
+impl<T: Deref<Target = [u8]> + DerefMut + Send + Sync> Region for T {}
+
+/// Who gives a region of at least so many bytes; `None` where there is none.
+pub type MakeRegion = fn(usize) -> Option<Box<dyn Region>>;
+
+/// What a buffer is made of.
+enum Pages {
+    /// Grows as it is used: what is behind its length was never touched.
+    Heap(AVec<u8, ConstAlign<PAGE>>),
+    Region(Box<dyn Region>),
+}
 
 /// Bytes that begin on a page. Goes back to its pool when dropped.
 pub struct Buffer {
     /// Longer than what is in use when it was used before: what is behind `len` is old.
     pages: Pages,
     len: usize,
-    home: Option<Arc<Shelf>>,
+    home: Option<Arc<Home>>,
 }
 
 /// Buffers to use again.
 #[derive(Clone, Default)]
-pub struct Pool(Arc<Shelf>);
+pub struct Pool(Arc<Home>);
+
+#[derive(Default)]
+struct Home {
+    idle: Mutex<Vec<Pages>>,
+    make: Option<MakeRegion>,
+    loans: AtomicU64,
+}
+
+impl Pages {
+    fn heap(capacity: usize) -> Self {
+        Self::Heap(AVec::with_capacity(PAGE, capacity))
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Heap(pages) => pages.capacity(),
+            Self::Region(region) => region.len(),
+        }
+    }
+
+    /// Makes the first `len` bytes usable.
+    fn reach(&mut self, len: usize) {
+        match self {
+            Self::Heap(pages) if pages.len() < len => pages.resize(len, 0),
+            Self::Region(region) if region.len() < len => {
+                let mut pages = AVec::with_capacity(PAGE, len);
+                pages.extend_from_slice(region);
+                pages.resize(len, 0);
+                *self = Self::Heap(pages);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Heap(pages) => pages,
+            Self::Region(region) => region,
+        }
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Heap(pages) => pages,
+            Self::Region(region) => region,
+        }
+    }
+}
 
 impl Pool {
+    /// A pool whose large buffers are made of what `make` gives.
+    pub fn of_regions(make: MakeRegion) -> Self {
+        Self(Arc::new(Home { make: Some(make), ..Home::default() }))
+    }
+
     /// An empty buffer with room for `capacity` bytes. More may be put in it, at the cost of a copy.
     pub fn take(&self, capacity: usize) -> Buffer {
         take(&self.0, capacity)
     }
 
+    /// How often one was taken so far.
+    pub fn loans(&self) -> u64 {
+        self.0.loans.load(Relaxed)
+    }
+
     /// Gives what nobody uses back to the system.
     pub fn clear(&self) {
-        shelf(&self.0).clear();
+        self.0.idle().clear();
     }
 
     /// Bytes that are kept and not in use.
     pub fn idle_bytes(&self) -> usize {
-        shelf(&self.0).iter().map(Pages::capacity).sum()
+        self.0.idle().iter().map(Pages::capacity).sum()
     }
 }
 
-fn shelf(shelf: &Shelf) -> std::sync::MutexGuard<'_, Vec<Pages>> {
-    // Whoever panicked here left whole buffers: they are pushed and taken, nothing else.
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+impl Home {
+    fn idle(&self) -> MutexGuard<'_, Vec<Pages>> {
+        // Whoever panicked here left whole buffers: they are pushed and taken, nothing else.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The smallest idle buffer that is large enough, unless it is far too large: one for a pack's body that is lent for its parity
 /// is missed by the next body. A little more room than asked for is made, so that needs that differ a little find what
 /// another one left.
-fn take(home: &Arc<Shelf>, capacity: usize) -> Buffer {
-    let step = (capacity.next_power_of_two() / 8).max(1);
+fn take(home: &Arc<Home>, capacity: usize) -> Buffer {
+    home.loans.fetch_add(1, Relaxed);
+    let huge = home.make.filter(|_| capacity >= LARGE);
+    let step = (capacity.next_power_of_two() / 8).max(if huge.is_some() { HUGE_PAGE } else { 1 });
     let capacity = capacity.next_multiple_of(step);
-    let mut idle = shelf(home);
+    let mut idle = home.idle();
     let most = capacity.saturating_add(capacity / 2);
     let fits = |pages: &Pages| (capacity..=most).contains(&pages.capacity());
     let best = (0..idle.len()).filter(|n| fits(&idle[*n])).min_by_key(|n| idle[*n].capacity());
     let pages = best.map(|n| idle.swap_remove(n));
     drop(idle);
-    let pages = pages.unwrap_or_else(|| Pages::with_capacity(PAGE, capacity));
-    Buffer { pages, len: 0, home: Some(Arc::clone(home)) }
+    let fresh = || huge.and_then(|make| make(capacity)).map_or_else(|| Pages::heap(capacity), Pages::Region);
+    Buffer { pages: pages.unwrap_or_else(fresh), len: 0, home: Some(Arc::clone(home)) }
 }
 
 impl Buffer {
     /// An empty buffer of no pool.
     pub fn new() -> Self {
-        Self { pages: Pages::new(PAGE), len: 0, home: None }
+        Self { pages: Pages::heap(0), len: 0, home: None }
     }
 
     /// Another empty buffer, from the same pool when this one has one.
     pub fn sibling(&self, capacity: usize) -> Self {
         match &self.home {
             Some(home) => take(home, capacity),
-            None => Self { pages: Pages::with_capacity(PAGE, capacity), len: 0, home: None },
+            None => Self { pages: Pages::heap(capacity), len: 0, home: None },
         }
     }
 
@@ -86,9 +175,7 @@ impl Buffer {
     pub fn lengthen(&mut self, count: usize) -> &mut [u8] {
         let start = self.len;
         self.len += count;
-        if self.len > self.pages.len() {
-            self.pages.resize(self.len, 0);
-        }
+        self.pages.reach(self.len);
         &mut self.pages[start..self.len]
     }
 
@@ -120,8 +207,8 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            let pages = std::mem::replace(&mut self.pages, Pages::new(PAGE));
-            let mut idle = shelf(&home);
+            let pages = std::mem::replace(&mut self.pages, Pages::heap(0));
+            let mut idle = home.idle();
             if pages.capacity() > 0 && idle.len() < MAX_IDLE {
                 idle.push(pages);
             }
@@ -227,10 +314,31 @@ mod tests {
     }
 
     #[test]
+    fn large_buffers_are_made_of_regions() {
+        let pool = Pool::of_regions(|len| Some(Box::new(vec![0; len].into_boxed_slice())));
+        assert!(matches!(pool.take(LARGE - 1).pages, Pages::Heap(_)));
+        let mut large = pool.take(LARGE);
+        assert!(matches!(large.pages, Pages::Region(_)));
+        assert_eq!(large.room(), HUGE_PAGE);
+        large.extend_from_slice(&[7; LARGE]);
+        let place = large.as_ptr();
+        drop(large);
+        let mut again = pool.take(HUGE_PAGE);
+        assert_eq!(again.as_ptr(), place, "the same memory");
+        // More than there is room for: it is copied, and nothing is lost.
+        again.extend_from_slice(&[8; HUGE_PAGE]);
+        again.extend_from_slice(&[9; 10]);
+        assert_eq!(again[..HUGE_PAGE], [8; HUGE_PAGE]);
+        assert_eq!(again[HUGE_PAGE..], [9; 10]);
+        let none = Pool::of_regions(|_| None);
+        assert!(matches!(none.take(LARGE).pages, Pages::Heap(_)), "what there is");
+    }
+
+    #[test]
     fn a_pool_keeps_a_bounded_number() {
         let pool = Pool::default();
         let many: Vec<Buffer> = (0..20).map(|_| pool.take(PAGE)).collect();
         drop(many);
-        assert!(shelf(&pool.0).len() <= MAX_IDLE);
+        assert!(pool.0.idle().len() <= MAX_IDLE);
     }
 }

@@ -78,6 +78,8 @@ pub struct Core {
     pub entropy: Arc<dyn Entropy>,
     /// Where packs are made.
     pub(crate) buffers: Pool,
+    /// How often one was taken at the last look, and when that had changed, running time.
+    pub(crate) last_loan: Mutex<(u64, u64)>,
     /// Packs that take blobs.
     pub(crate) open: Mutex<OpenPacks>,
     /// Streams that are writing now.
@@ -113,12 +115,14 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// Who carries effects out.
     pub hands: Box<dyn Hands>,
+    /// Where large buffers come from.
+    pub buffers: Pool,
 }
 
 impl Core {
     /// Puts the parts together and carries out what the mount asked for.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { engine, index, keys, roster, limits, flaws, clock, entropy, hands } = parts;
+        let Parts { engine, index, keys, roster, limits, flaws, clock, entropy, hands, buffers } = parts;
         let retention = Retention::new(engine.catalog(), clock.wall_ms(), clock.mono_ms(), flaws);
         let core = Arc::new(Self {
             engine: Mutex::new(engine),
@@ -132,7 +136,8 @@ impl Core {
             flaws,
             clock,
             entropy,
-            buffers: Pool::default(),
+            buffers,
+            last_loan: Mutex::default(),
             open: Mutex::new(OpenPacks::default()),
             streams: AtomicUsize::new(0),
             last_read_ms: AtomicU64::new(0),

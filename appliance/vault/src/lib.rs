@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod lane;
 pub mod layout;
 pub mod limits;
+mod memory;
 pub mod open;
 pub mod ports;
 pub mod put;

@@ -4,6 +4,7 @@ use super::Case;
 use super::hands::SimHands;
 use crate::rng::Rng;
 use crate::sim::{LyingIndex, Power, SimClock, SimDisk, SimEntropy};
+use coffre_core::buffer::Pool;
 use coffre_core::diskset::DiskSet;
 use coffre_core::fact::{Born, Fact};
 use coffre_core::fault::Result;
@@ -216,6 +217,7 @@ impl Machine {
             clock: Arc::new(self.clock.clone()),
             entropy,
             hands: Box::new(hands.clone()),
+            buffers: Pool::default(),
         });
         core.scrub_recall(self.state.read_at(NOTE, 0, usize::MAX).ok().as_deref());
         if newborn {

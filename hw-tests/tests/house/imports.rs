@@ -24,6 +24,7 @@ const TUI_SEES: &[&str] = &["wire", "ids", "geometry", "fault", "names"];
 const ROOMS: &[(&str, &[&str])] = &[
     ("sled", &["appliance/vault/src/index"]),
     ("libc", &["appliance/src/heap.rs"]),
+    ("memmap2", &["appliance/vault/src/memory.rs"]),
     ("nix", &["appliance/vault/src/disk", "appliance/vault/src/clock", "appliance/src/", "hw-tests/"]),
     ("hyper", &["appliance/src/doors"]),
     ("hyper_util", &["appliance/src/doors"]),

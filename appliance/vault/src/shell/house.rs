@@ -16,9 +16,11 @@ use crate::engine::{Engine, Mount, SlotState};
 use crate::index::{MemIndex, StoredIndex};
 use crate::layout;
 use crate::limits::Limits;
+use crate::memory;
 use crate::ports::{Clock, Disk, Entropy, Index};
 use crate::state::{BoxFile, INDEX_DIR, KEYS_FILE, SCRUB_FILE, StateFolder};
 use crate::survey::Survey;
+use coffre_core::buffer::Pool;
 use coffre_core::diskset::DiskSet;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::Flaws;
@@ -396,6 +398,7 @@ impl Ground<'_> {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             hands: Box::new(CrewHands(crew.clone())),
+            buffers: Pool::of_regions(memory::huge),
         });
         core.scrub_recall(self.state.read(SCRUB_FILE).ok().flatten().as_deref());
         // Until the keeper has compared it with the catalogue, the index is not whole.

@@ -20,7 +20,7 @@ pub(crate) use clock::Retention;
 pub(crate) use forget::Memory;
 pub use forget::{ForgetPlan, Forgot, Judged};
 
-use crate::core::Core;
+use crate::core::{Core, lock};
 use coffre_core::fact::Fact;
 use coffre_core::fault::Result;
 use coffre_core::pack::PackBuilder;
@@ -28,6 +28,8 @@ use std::sync::atomic::Ordering;
 
 /// Readers that asked for nothing for this long are taken to be done.
 const READERS_REST_MS: u64 = 10_000;
+/// Buffers that nobody took for this long go back to the system.
+const BUFFERS_REST_MS: u64 = 10_000;
 
 /// Most folds before a checkpoint is begun with what is still inline.
 const FOLDS_PER_CHECKPOINT: usize = 8;
@@ -60,13 +62,19 @@ impl Core {
         }
     }
 
-    /// What packs were made in is kept between packs, not between evenings.
+    /// What packs were made in is kept between packs and pushes, not between evenings: memory that is fresh from the system is
+    /// made zero first, which was a tenth of what storing new data costs.
     fn give_back_memory(&self) {
-        if self.streams.load(Ordering::Relaxed) == 0 && self.with(|e| e.packs_busy()) == 0 {
+        let now_ms = self.clock.mono_ms();
+        let loans = self.buffers.loans();
+        let mut last = lock(&self.last_loan);
+        if last.0 != loans {
+            *last = (loans, now_ms);
+        } else if now_ms.saturating_sub(last.1) > BUFFERS_REST_MS {
             self.buffers.clear();
         }
         let read_ms = self.last_read_ms.load(Ordering::Relaxed);
-        if self.clock.mono_ms().saturating_sub(read_ms) > READERS_REST_MS {
+        if now_ms.saturating_sub(read_ms) > READERS_REST_MS {
             self.forget_sources();
         }
     }
