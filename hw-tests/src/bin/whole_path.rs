@@ -1,5 +1,8 @@
 //! Measures the whole path with the real daemon and curl: CPU seconds per GB in and out, memory, acknowledgements.
 //!
+//! Bodies are made before a turn and thrown away after it: the client takes as little as can be of the processor that it
+//! shares with the server.
+//!
 //! Machines differ and shared machines differ from minute to minute, so each figure stands beside a yardstick taken in the
 //! same run: one thread that hashes the same bytes with BLAKE3 and writes them to one file with one fsync. What is quoted
 //! is the ratio. `cargo run --release -p coffre-rig --bin whole_path`; results go into `docs/performance.md`.
@@ -14,7 +17,7 @@ use coffre_rig::rig::newer;
 use coffre_rig::rig::rest_server::{self, RestServer};
 use coffre_rig::rng::Rng;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -62,9 +65,12 @@ fn main() -> Result<()> {
             turns[0].push(peer.turn(turn)?);
         }
         let random = format!("random-{turn}");
-        turns[1].push(table.cost(|| push(&curl, &random, noise, turn))?);
-        turns[2].push(table.cost(|| push(&curl, &random, noise, turn))?);
-        turns[3].push(table.cost(|| push(&curl, &format!("dump-{turn}"), dump, turn))?);
+        let file = body(scratch.path(), noise, turn)?;
+        turns[1].push(table.cost(|| push(&curl, &random, &file))?);
+        turns[2].push(table.cost(|| push(&curl, &random, &file))?);
+        let file = body(scratch.path(), dump, turn)?;
+        turns[3].push(table.cost(|| push(&curl, &format!("dump-{turn}"), &file))?);
+        std::fs::remove_file(file)?;
         turns[4].push(table.cost(|| get(&curl, &random))?);
     }
     let names = ["rest-server", "new random data", "duplicates", "dump-like text", "restore, healthy"];
@@ -132,30 +138,34 @@ fn median(costs: &[Cost]) -> Option<Cost> {
 /// Writes the next mebibyte or so of a body.
 type Fill = fn(&mut Rng, &mut Vec<u8>);
 
-fn push(curl: &Curl, dataset: &str, fill: Fill, seed: u64) -> Result<u64> {
-    let pushed = curl.push(dataset, |out| body(out, fill, seed))?;
-    ensure!(pushed.status == 201, "push was answered with {}: {}", pushed.status, pushed.text());
-    Ok(pushed.sent_bytes)
+fn push(curl: &Curl, dataset: &str, file: &Path) -> Result<u64> {
+    let (status, text) = curl.push_file(dataset, file)?;
+    ensure!(status == 201, "push was answered with {status}: {text}");
+    Ok(BODY_BYTES)
 }
 
 fn get(curl: &Curl, dataset: &str) -> Result<u64> {
-    let got = curl.get(&format!("/v1/datasets/{dataset}/snapshots/latest"))?;
-    ensure!(got.whole && got.status == 200, "get was answered with {}: {}", got.status, got.trouble);
-    Ok(got.bytes)
+    let (status, bytes) = curl.get_nothing(&format!("/v1/datasets/{dataset}/snapshots/latest"))?;
+    ensure!(status == 200 && bytes == BODY_BYTES, "get was answered with {status} and {bytes} bytes");
+    Ok(bytes)
 }
 
-/// The same bytes for the same seed.
-fn body(out: &mut dyn Write, fill: Fill, seed: u64) -> io::Result<()> {
+/// A body in a file; the same bytes for the same seed.
+fn body(folder: &Path, fill: Fill, seed: u64) -> Result<PathBuf> {
+    let path = folder.join("body");
+    let mut file = File::create(&path)?;
     let mut rng = Rng::new(7 + seed);
     let mut left = BODY_BYTES as usize;
     while left > 0 {
         let mut piece = Vec::with_capacity(1 << 20);
         fill(&mut rng, &mut piece);
         piece.truncate(left);
-        out.write_all(&piece)?;
+        file.write_all(&piece)?;
         left -= piece.len();
     }
-    Ok(())
+    // What the system still has to write would be written while others are measured.
+    file.sync_all()?;
+    Ok(path)
 }
 
 fn noise(rng: &mut Rng, piece: &mut Vec<u8>) {

@@ -166,6 +166,17 @@ impl Curl {
         Ok(Got { status, whole, bytes, hash: hash.finalize(), took: since.elapsed(), trouble })
     }
 
+    /// Gets a path and throws away what comes: its status, and how many bytes came.
+    pub fn get_nothing(&self, path: &str) -> Result<(u16, u64)> {
+        let mut command = self.command();
+        command.args(["-o", "/dev/null", "-w", "%{size_download}%{stderr}http %{http_code}"]);
+        command.arg(format!("{}{path}", self.url));
+        let said = process::run(&mut command, Duration::from_secs(MAX_TRANSFER_S))?;
+        let bytes =
+            said.text().trim().parse().with_context(|| format!("{path}: curl did not say how much"))?;
+        Ok((outcome(&said.err).0, bytes))
+    }
+
     /// Gets a path that answers JSON. An error for any other status than 200; `None` for 404.
     pub fn get_json(&self, path: &str) -> Result<Option<Value>> {
         let mut command = self.command();
