@@ -9,6 +9,7 @@ use crate::core::{Core, lock};
 use crate::inspect::Damage;
 use crate::layout;
 use crate::ports::DiskError;
+use bytes::Bytes;
 use coffre_core::erasure::reconstruct_one;
 use coffre_core::fact::PackFact;
 use coffre_core::fault::{Fault, Result};
@@ -118,7 +119,7 @@ impl Core {
     }
 
     /// Bytes of a pack's body, each block of them verified.
-    fn pack_range(&self, pack: &PackFact, range: Range<u64>) -> Result<Vec<u8>> {
+    fn pack_range(&self, pack: &PackFact, range: Range<u64>) -> Result<Bytes> {
         self.pack_range_without(pack, range, None)
     }
 
@@ -128,22 +129,26 @@ impl Core {
         pack: &PackFact,
         range: Range<u64>,
         out_shard: Option<usize>,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Bytes> {
         let each = shard_len(pack.pack_len, pack.geometry.k());
-        let mut out = Vec::with_capacity((range.end - range.start) as usize);
+        let mut pieces = Vec::new();
         let mut at = range.start;
         while at < range.end {
             let (shard, offset) = ((at / each) as usize, at % each);
             let len = (each - offset).min(range.end - at);
             let avoid = out_shard == Some(shard);
-            out.extend(self.shard_range(pack, shard, offset..offset + len, avoid)?);
+            pieces.push(self.shard_range(pack, shard, offset..offset + len, avoid)?);
             at += len;
         }
-        Ok(out)
+        // Nearly always in one shard: then it stays where it was read to.
+        Ok(match pieces.as_slice() {
+            [one] => one.clone(),
+            pieces => pieces.concat().into(),
+        })
     }
 
     /// Bytes of one data shard: read from it, or made from the others. With `avoid`, always from the others.
-    fn shard_range(&self, pack: &PackFact, shard: usize, range: Range<u64>, avoid: bool) -> Result<Vec<u8>> {
+    fn shard_range(&self, pack: &PackFact, shard: usize, range: Range<u64>, avoid: bool) -> Result<Bytes> {
         let block = BLOCK_LEN as u64;
         let whole = range.start / block * block..range.end.div_ceil(block) * block;
         let whole = whole.start..whole.end.min(shard_len(pack.pack_len, pack.geometry.k()));
@@ -157,10 +162,10 @@ impl Core {
             Err(first) => self.mended(pack, shard, whole.clone(), first)?,
         };
         let (from, to) = ((range.start - whole.start) as usize, (range.end - whole.start) as usize);
-        bytes
-            .get(from..to)
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| Fault::corrupt("a shard is shorter than it says"))
+        if to > bytes.len() {
+            return Err(Fault::corrupt("a shard is shorter than it says"));
+        }
+        Ok(Bytes::from(bytes).slice(from..to))
     }
 
     fn mended(&self, pack: &PackFact, shard: usize, blocks: Range<u64>, first: Fault) -> Result<Vec<u8>> {
