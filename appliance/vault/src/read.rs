@@ -38,7 +38,7 @@ type BlockName = (PackId, usize, u32);
 #[derive(Debug)]
 pub(crate) struct Caches {
     /// Verified blocks by pack, shard and number, while shards are missing. Empty in a healthy vault.
-    sources: Mutex<Recent<BlockName, Arc<Vec<u8>>>>,
+    sources: Mutex<Recent<BlockName, Bytes>>,
     tocs: Mutex<Recent<PackId, Arc<Vec<TocEntry>>>>,
     tables: Mutex<Recent<(PackId, usize), Arc<Checked>>>,
 }
@@ -165,10 +165,10 @@ impl Core {
         if to > bytes.len() {
             return Err(Fault::corrupt("a shard is shorter than it says"));
         }
-        Ok(Bytes::from(bytes).slice(from..to))
+        Ok(bytes.slice(from..to))
     }
 
-    fn mended(&self, pack: &PackFact, shard: usize, blocks: Range<u64>, first: Fault) -> Result<Vec<u8>> {
+    fn mended(&self, pack: &PackFact, shard: usize, blocks: Range<u64>, first: Fault) -> Result<Bytes> {
         let k = pack.geometry.k();
         let mut present = Vec::new();
         let mut last = first;
@@ -181,8 +181,8 @@ impl Core {
                 Err(fault) => last = fault,
             }
             if present.len() == k {
-                let slices: Vec<(usize, &[u8])> = present.iter().map(|(i, b)| (*i, b.as_slice())).collect();
-                return reconstruct_one(pack.geometry, &slices, shard);
+                let slices: Vec<(usize, &[u8])> = present.iter().map(|(i, b)| (*i, &b[..])).collect();
+                return reconstruct_one(pack.geometry, &slices, shard).map(Bytes::from);
             }
         }
         let what =
@@ -191,21 +191,28 @@ impl Core {
     }
 
     /// Whole blocks of a shard: those that were read a moment ago to make others, or as [`verified`](Self::verified).
-    fn known_or_verified(&self, pack: &PackFact, shard: usize, blocks: Range<u64>) -> Result<Vec<u8>> {
-        let kept: Option<Vec<Arc<Vec<u8>>>> = {
+    fn known_or_verified(&self, pack: &PackFact, shard: usize, blocks: Range<u64>) -> Result<Bytes> {
+        let kept: Option<Vec<Bytes>> = {
             let sources = lock(&self.caches.sources);
             numbers(&blocks).map(|no| sources.get(&(pack.id, shard, no))).collect()
         };
         match kept {
-            Some(kept) => Ok(kept.iter().map(|block| block.as_slice()).collect::<Vec<_>>().concat()),
-            None => self.verified(pack, shard, blocks),
+            Some(kept) => Ok(kept.concat().into()),
+            None => self.verified(pack, shard, blocks).map(Bytes::from),
         }
     }
 
-    fn keep_sources(&self, pack: PackId, shard: usize, blocks: &Range<u64>, bytes: &[u8]) {
+    /// Blocks share the memory of the range in which they were read, unless some of it is kept already: else one block of
+    /// each of many ranges that overlap could keep all of them.
+    fn keep_sources(&self, pack: PackId, shard: usize, blocks: &Range<u64>, bytes: &Bytes) {
         let mut sources = lock(&self.caches.sources);
-        for (no, block) in numbers(blocks).zip(bytes.chunks(BLOCK_LEN)) {
-            sources.put((pack, shard, no), Arc::new(block.to_vec()));
+        let fresh: Vec<bool> = numbers(blocks).map(|no| sources.get(&(pack, shard, no)).is_none()).collect();
+        let all = fresh.iter().all(|fresh| *fresh);
+        for ((no, block), _) in
+            numbers(blocks).zip(bytes.chunks(BLOCK_LEN)).zip(fresh).filter(|(_, fresh)| *fresh)
+        {
+            let block = if all { bytes.slice_ref(block) } else { Bytes::copy_from_slice(block) };
+            sources.put((pack, shard, no), block);
         }
     }
 
