@@ -102,8 +102,8 @@ fn prepare_and_serve(plan: &Plan, state: &StateDir, lock: &StateLock, vault: &Va
     served
 }
 
-/// Half the cores: street tasks receive and send, and what is hard work is done by the vault's threads and the blocking ones. With
-/// more, a body wanders between cores: a tenth of what a duplicate costs (`docs/performance.md`).
+/// Half the cores: street tasks receive, send, and undo TLS; the rest of the work is done by the vault's threads and the blocking
+/// ones. With more, a body wanders between cores (`docs/decisions/0059-what-comes-next-is-recognised.md`).
 fn street_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }

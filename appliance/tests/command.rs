@@ -5,7 +5,7 @@ mod common;
 use common::{TestBox, file, noise, wait};
 use serde_json::Value;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
@@ -354,6 +354,39 @@ fn a_stop_is_graceful_and_a_kill_loses_nothing() {
     assert_eq!(it.stop("TERM"), Some(0));
     let out = curl.wait_with_output().expect("ended");
     assert_eq!(String::from_utf8_lossy(&out.stdout), "201");
+}
+
+/// A body of unknown length that is cut off by a stop looks like any other cut, never like an end.
+#[test]
+fn a_body_that_outlasts_a_stop_is_not_kept() {
+    let mut it = TestBox::new(1);
+    let pc = it.client("pc", &[]);
+    let curl = |to: &str| {
+        let mut curl = Command::new("curl")
+            .args(["-sS", "-T", "-", "-o", "/dev/null", "-w", "%{http_code}", "-u", &pc, "--cacert"])
+            .arg(it.path("ca.pem"))
+            .arg(format!("{}/v1/datasets/{to}", it.url()))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("curl");
+        let mut body = curl.stdin.take().expect("a pipe");
+        body.write_all(&noise(1_500_000, 3)).expect("taken");
+        // More is to come: the pipe stays open.
+        (curl, body)
+    };
+    let under_way = [curl("one"), curl("two"), curl("three")];
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    it.stop("TERM");
+    for (mut curl, body) in under_way {
+        let _ = curl.kill();
+        drop(body);
+        let out = curl.wait_with_output().expect("ended");
+        assert_ne!(String::from_utf8_lossy(&out.stdout), "201");
+    }
+    it.start();
+    assert_eq!(it.json(&["status"])["objects"], 0);
 }
 
 #[test]

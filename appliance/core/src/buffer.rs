@@ -52,7 +52,8 @@ pub struct Pool(Arc<Home>);
 
 #[derive(Default)]
 struct Home {
-    idle: Mutex<Vec<Pages>>,
+    /// The oldest first, each with the number of loans when it came back.
+    idle: Mutex<Vec<(Pages, u64)>>,
     make: Option<MakeRegion>,
     loans: AtomicU64,
 }
@@ -115,7 +116,7 @@ impl Pool {
         take(&self.0, capacity)
     }
 
-    /// How often one was taken so far.
+    /// How often one was taken so far: a clock for [`clear_older`](Self::clear_older).
     pub fn loans(&self) -> u64 {
         self.0.loans.load(Relaxed)
     }
@@ -125,14 +126,21 @@ impl Pool {
         self.0.idle().clear();
     }
 
+    /// The same of what came back when there had been so many loans or fewer.
+    pub fn clear_older(&self, loans: u64) {
+        let old: Vec<_> = self.0.idle().extract_if(.., |(_, back)| *back <= loans).collect();
+        // Not under the lock: giving memory back takes its time.
+        drop(old);
+    }
+
     /// Bytes that are kept and not in use.
     pub fn idle_bytes(&self) -> usize {
-        self.0.idle().iter().map(Pages::capacity).sum()
+        self.0.idle().iter().map(|(pages, _)| pages.capacity()).sum()
     }
 }
 
 impl Home {
-    fn idle(&self) -> MutexGuard<'_, Vec<Pages>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Pages, u64)>> {
         // Whoever panicked here left whole buffers: they are pushed and taken, nothing else.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,8 +157,8 @@ fn take(home: &Arc<Home>, capacity: usize) -> Buffer {
     let mut idle = home.idle();
     let most = capacity.saturating_add(capacity / 2);
     let fits = |pages: &Pages| (capacity..=most).contains(&pages.capacity());
-    let best = (0..idle.len()).filter(|n| fits(&idle[*n])).min_by_key(|n| idle[*n].capacity());
-    let pages = best.map(|n| idle.swap_remove(n));
+    let best = (0..idle.len()).filter(|n| fits(&idle[*n].0)).min_by_key(|n| idle[*n].0.capacity());
+    let pages = best.map(|n| idle.remove(n).0);
     drop(idle);
     let fresh = || huge.and_then(|make| make(capacity)).map_or_else(|| Pages::heap(capacity), Pages::Region);
     Buffer { pages: pages.unwrap_or_else(fresh), len: 0, home: Some(Arc::clone(home)) }
@@ -208,10 +216,15 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
             let pages = std::mem::replace(&mut self.pages, Pages::heap(0));
-            let mut idle = home.idle();
-            if pages.capacity() > 0 && idle.len() < MAX_IDLE {
-                idle.push(pages);
+            if pages.capacity() == 0 {
+                return;
             }
+            let mut idle = home.idle();
+            idle.push((pages, home.loans.load(Relaxed)));
+            // What was not asked for the longest goes: kinds of work follow each other.
+            let oldest = (idle.len() > MAX_IDLE).then(|| idle.remove(0));
+            drop(idle);
+            drop(oldest);
         }
     }
 }
@@ -311,6 +324,22 @@ mod tests {
         assert_eq!(it[..150], expected[..150]);
         assert_eq!(it[150..], [0; 100]);
         assert_eq!(*copy, expected[..]);
+    }
+
+    #[test]
+    fn what_lies_long_goes_and_the_rest_stays() {
+        let pool = Pool::default();
+        let (old, new) = (pool.take(100_000), pool.take(300_000));
+        drop(old);
+        let mark = pool.loans();
+        drop(pool.take(20_000));
+        drop(new);
+        pool.clear_older(mark);
+        assert!((300_000..400_000).contains(&pool.idle_bytes()), "{} bytes", pool.idle_bytes());
+        // Of more than it keeps, those go that lie the longest.
+        let many: Vec<Buffer> = (0..MAX_IDLE).map(|_| pool.take(PAGE)).collect();
+        drop(many);
+        assert!(pool.idle_bytes() < 100_000);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! stream has ended, so where it falls depends on the content alone, never on the size of the pushes.
 //!
 //! Nor does it depend on what is known already: a taker may recognise the chunk at the front ([`Taker::recognise`]), which saves
-//! the rolling hash over it and the copy, but the same bytes end where they would have ended.
+//! the rolling hash over it and the copy, but the same bytes end where they would have ended, as long as what it knows was cut
+//! here too, or is shorter than the smallest chunk.
 
 use crate::fault::{Fault, Result};
 use crate::keys::GearSeed;
@@ -44,6 +45,11 @@ impl ChunkSizes {
         } else {
             Err(Fault::misuse(format!("chunks of {min}, {avg} and {max} bytes are not possible")))
         }
+    }
+
+    /// Smallest chunk but for the last of a stream, in bytes.
+    pub const fn min(self) -> usize {
+        self.min
     }
 
     /// Largest chunk, in bytes.

@@ -92,7 +92,8 @@ impl Window {
         self.head += flat;
         len -= flat;
         if self.head == self.flat.len() {
-            self.flat.clear();
+            // What is recognised never needs it again.
+            self.flat = Vec::new();
             self.head = 0;
         }
         while let Some(frame) = self.frames.front_mut() {

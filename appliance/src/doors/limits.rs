@@ -53,7 +53,7 @@ pub const FRAME_COST_BYTES: usize = 64;
 /// Bytes of a snapshot read from the vault at once.
 pub const DOWNLOAD_PIECE_BYTES: usize = 1024 * 1024;
 /// Pieces of a body waiting between a door and the vault: with fewer, each waits for the other so often that putting threads to
-/// sleep and waking them costs a tenth of a duplicate.
+/// sleep and waking them shows in what a duplicate costs.
 pub const UPLOAD_PIECES_IN_FLIGHT: usize = 8;
 /// Pieces of a snapshot waiting between the vault and a door.
 pub const DOWNLOAD_PIECES_IN_FLIGHT: usize = 2;

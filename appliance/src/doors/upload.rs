@@ -1,7 +1,7 @@
 //! A body on its way in: async frames are gathered into pieces, a blocking thread gives them to the vault.
 //!
-//! The vault is told that the body is whole by an explicit end mark, sent only after HTTP said so. A channel that
-//! just closes (client gone, too slow, daemon stopping) means "cut off", and the unfinished snapshot is dropped
+//! The vault is told that the body is whole by an explicit end mark, sent only after HTTP said so, and by the connection itself: one that
+//! is dropped in mid-body cannot say it any more. A channel that just closes (client gone, too slow, daemon stopping) means "cut off", and the unfinished snapshot is dropped
 //! unseen. Frames are handed on as they came, not copied together; memory is bounded by counting what is held.
 //!
 //! Once the end mark is in, the snapshot is kept even if the client vanishes before it reads the receipt: it sent
@@ -100,7 +100,15 @@ impl<S: Sink, B: FnOnce(&Vault) -> Result<S> + Send + 'static> Upload<B> {
         // Refused before the first byte is asked for: a client that waits for "100 Continue" sends none.
         let pumped = match has_begun.await {
             Ok(()) => on_its_own(pump(body, send)).await,
-            Err(_) => Ok(()),
+            Err(_) => Ok(None),
+        };
+        let pumped = match pumped {
+            // A failed send means the worker has ended, with its own reason.
+            Ok(Some(send)) => {
+                let _ = send.send(Piece::End).await;
+                Ok(())
+            }
+            other => other.map(drop),
         };
         let stored = worker.await.unwrap_or_else(|e| Err(Fault::permanent(format!("storing ended: {e}"))));
         pumped.and(stored.map_err(refusal))
@@ -138,8 +146,8 @@ impl<S: Sink, B: FnOnce(&Vault) -> Result<S> + Send + 'static> Upload<B> {
 }
 
 /// Runs this as a task of its own, which ends when nobody waits for it any more. A body that is taken in the task of its connection
-/// wakes itself with each frame; the runtime takes that for work that another thread could do, and wakes one: a third of
-/// what a duplicate costs.
+/// wakes itself with each frame; the runtime takes that for work that another thread could do, and wakes one each time
+/// (`docs/decisions/0059-what-comes-next-is-recognised.md`).
 async fn on_its_own<T: Send + 'static>(
     work: impl Future<Output = std::result::Result<T, Refusal>> + Send + 'static,
 ) -> std::result::Result<T, Refusal> {
@@ -152,9 +160,12 @@ async fn on_its_own<T: Send + 'static>(
     }
 }
 
-/// Takes the body from hyper at the client's pace, gathers it, hands it on. `Ok` also when the vault stopped
-/// listening: then the worker has the reason.
-async fn pump(mut body: Incoming, send: mpsc::Sender<Piece>) -> std::result::Result<(), Refusal> {
+/// Takes the body from hyper at the client's pace, gathers it, hands it on. Gives the sender back when the body is whole; `None`
+/// when the vault stopped listening: then the worker has the reason.
+async fn pump(
+    mut body: Incoming,
+    send: mpsc::Sender<Piece>,
+) -> std::result::Result<Option<mpsc::Sender<Piece>>, Refusal> {
     let watch = Stopwatch::start();
     let mut pace = Pace::new(0);
     let (mut piece, mut piece_bytes) = (Vec::new(), 0);
@@ -184,16 +195,14 @@ async fn pump(mut body: Incoming, send: mpsc::Sender<Piece>) -> std::result::Res
         if piece_bytes >= UPLOAD_PIECE_BYTES {
             piece_bytes = 0;
             if send.send(Piece::Frames(std::mem::take(&mut piece))).await.is_err() {
-                return Ok(());
+                return Ok(None);
             }
         }
     }
     if !piece.is_empty() && send.send(Piece::Frames(piece)).await.is_err() {
-        return Ok(());
+        return Ok(None);
     }
-    // A failed send means the worker has ended, with its own reason.
-    let _ = send.send(Piece::End).await;
-    Ok(())
+    Ok(Some(send))
 }
 
 /// While a body is received, a vault that refuses is one that is read-only for now: the client should come back.

@@ -78,8 +78,8 @@ pub struct Core {
     pub entropy: Arc<dyn Entropy>,
     /// Where packs are made.
     pub(crate) buffers: Pool,
-    /// How often one was taken at the last look, and when that had changed, running time.
-    pub(crate) last_loan: Mutex<(u64, u64)>,
+    /// How often one had been taken at the last look, and when that was, running time.
+    pub(crate) last_loans: Mutex<(u64, u64)>,
     /// Packs that take blobs.
     pub(crate) open: Mutex<OpenPacks>,
     /// Streams that are writing now.
@@ -137,7 +137,7 @@ impl Core {
             clock,
             entropy,
             buffers,
-            last_loan: Mutex::default(),
+            last_loans: Mutex::default(),
             open: Mutex::new(OpenPacks::default()),
             streams: AtomicUsize::new(0),
             last_read_ms: AtomicU64::new(0),

@@ -138,3 +138,5 @@ const _: () = assert!(
 const _: () = assert!(MAX_BODY + 4096 < Limits::STANDARD.segment_len as usize);
 const _: () = assert!(Limits::STANDARD.pack_target < MAX_PACK_LEN);
 const _: () = assert!(Limits::STANDARD.manifest_inline < Limits::STANDARD.record_target);
+// What rode inline and was folded into a pack is recognised as a chunk at the end of a stream only.
+const _: () = assert!(Limits::STANDARD.inline_max <= Limits::STANDARD.chunks.min());

@@ -3,7 +3,8 @@
 //! A file of a repository comes the same way, but is cryptic already: it is cut into pieces of one length, and neither looked up
 //! nor compressed.
 //!
-//! Memory per stream: one chunk being cut (three times the largest chunk at most), its compressed form, and the list of
+//! Memory per stream: one largest chunk in the buffers in which it came, two more where bytes had to be put side by side, the
+//! compressed form of a chunk, the table of contents of the pack whose chunks come again, and the list of
 //! chunks so far; the packs are shared by all streams. Small objects never leave the first buffer and ride inline.
 
 use crate::core::Core;

@@ -28,7 +28,7 @@ use std::sync::atomic::Ordering;
 
 /// Readers that asked for nothing for this long are taken to be done.
 const READERS_REST_MS: u64 = 10_000;
-/// Buffers that nobody took for this long go back to the system.
+/// Buffers that nobody took for this long, or up to twice as long, go back to the system.
 const BUFFERS_REST_MS: u64 = 10_000;
 
 /// Most folds before a checkpoint is begun with what is still inline.
@@ -66,13 +66,12 @@ impl Core {
     /// made zero first, which was a tenth of what storing new data costs.
     fn give_back_memory(&self) {
         let now_ms = self.clock.mono_ms();
-        let loans = self.buffers.loans();
-        let mut last = lock(&self.last_loan);
-        if last.0 != loans {
-            *last = (loans, now_ms);
-        } else if now_ms.saturating_sub(last.1) > BUFFERS_REST_MS {
-            self.buffers.clear();
+        let mut last = lock(&self.last_loans);
+        if now_ms.saturating_sub(last.1) > BUFFERS_REST_MS {
+            self.buffers.clear_older(last.0);
+            *last = (self.buffers.loans(), now_ms);
         }
+        drop(last);
         let read_ms = self.last_read_ms.load(Ordering::Relaxed);
         if now_ms.saturating_sub(read_ms) > READERS_REST_MS {
             self.forget_sources();
