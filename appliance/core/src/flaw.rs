@@ -181,7 +181,7 @@ pub const ALL_FLAWS: &[Flaw] = &[
 
 /// A set of flaws; empty in any appliance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Flaws(u64);
+pub struct Flaws(u128);
 
 impl Flaws {
     /// None: how the appliance runs.
