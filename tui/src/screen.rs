@@ -100,7 +100,7 @@ fn disk_line(state: &State, disk: &DiskInfo, width: u16) -> Line<'static> {
         DiskState::CatchingUp => (glyphs::UNDER_WAY, Tone::Watch),
         DiskState::Suspect => (glyphs::WATCH, Tone::Watch),
         DiskState::Absent | DiskState::Retired => (glyphs::NOTHING, Tone::Bad),
-        DiskState::Foreign => (glyphs::BAD, Tone::Bad),
+        DiskState::Foreign | DiskState::Held => (glyphs::BAD, Tone::Bad),
     };
     let right = match (&disk.reason, disk.free_bytes, disk.total_bytes) {
         (Some(reason), _, _) => reason.clone(),

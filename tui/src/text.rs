@@ -141,6 +141,7 @@ impl Language {
             DiskState::CatchingUp => self.pick("rattrapage", "catching up"),
             DiskState::Suspect => self.pick("suspect", "suspect"),
             DiskState::Absent => self.pick("absent", "absent"),
+            DiskState::Held => self.pick("occupé", "held"),
             DiskState::Foreign => self.pick("étranger", "foreign"),
             DiskState::Retired => self.pick("retiré", "retired"),
         }

@@ -358,6 +358,8 @@ pub enum DiskState {
     Suspect,
     /// Not there.
     Absent,
+    /// Another running process has it: not used.
+    Held,
     /// Something else is mounted in its place.
     Foreign,
     /// It was taken out of the vault: shown, never written, never counted.

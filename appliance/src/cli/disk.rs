@@ -151,6 +151,7 @@ pub fn table(disks: &[DiskInfo]) -> String {
                 DiskState::CatchingUp => "catching up",
                 DiskState::Suspect => "suspect",
                 DiskState::Absent => "absent",
+                DiskState::Held => "held",
                 DiskState::Foreign => "foreign",
                 DiskState::Retired => "retired",
             };

@@ -5,7 +5,7 @@
 //! until a mount with all disks begins a new one.
 
 use crate::clock::SystemEntropy;
-use crate::disk::FsDisk;
+use crate::disk::{FsDisk, Holder};
 use crate::engine::{Engine, Mount};
 use crate::init::{at, check_apart, check_state, check_text, draw, undo_state, wrong_number};
 use crate::layout;
@@ -84,13 +84,15 @@ pub fn adopt(state: &Path, disks: &[PathBuf], words: &[String]) -> Result<AdoptO
 }
 
 fn read_disks(paths: &[PathBuf]) -> Result<Vec<Given>> {
-    let (mut given, images) = (Vec::new(), Images::default());
+    let (mut given, images, holder) = (Vec::new(), Images::default(), Holder::default());
     for path in paths {
         let full = path.canonicalize().map_err(|e| {
             crate::state::trouble("cannot use the disk", path, &e).next("mount the disk first")
         })?;
         check_text(&full)?;
         let disk = FsDisk::attach(&full).map_err(|e| at(path, &e))?;
+        // A box that runs has them: its key slots are not changed under it.
+        disk.hold(&holder).map_err(|e| at(path, &e))?;
         let label = crate::survey::read_label(&disk).map_err(|e| not_ours(path, &e))?;
         let survey = survey_sharing(&disk, label.vault, &images).map_err(|e| not_ours(path, &e))?;
         given.push(Given { disk, path: full, survey });

@@ -1,6 +1,7 @@
 //! What the street side may ask of a vault.
 
 use crate::catalog::Catalog;
+use crate::disk::Holder;
 use crate::get::Get;
 use crate::put::Put;
 use crate::shell::{House, Opening};
@@ -99,13 +100,13 @@ pub enum Which {
 
 impl Vault {
     /// Opens the vault of a state folder: mounts what disks there are, by the rules of the coordinator, and
-    /// starts its threads. Succeeds read-only when too few disks are there to write. Takes no lock: the caller
-    /// holds the state's lock, two openings at once would harm the vault.
+    /// starts its threads. Succeeds read-only when too few disks are there to write. The disks are held until the vault is
+    /// closed: `Refused` when another process, or another opening, has so many of them that nothing could be read.
     ///
     /// `Absent` when there is no vault in the folder, `Corrupt` when its files are damaged or the disks show a vault
     /// without a beginning.
     pub fn open(state: &Path) -> Result<Self> {
-        House::open(StateFolder::new(state), Opening::Again).map(Self::of)
+        House::open(StateFolder::new(state), Opening::Again, Holder::default()).map(Self::of)
     }
 
     pub(crate) fn of(house: Arc<House>) -> Self {

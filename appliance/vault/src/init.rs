@@ -7,7 +7,7 @@
 
 use crate::api::{IdentityKeys, InitOutcome, InitPlan, MakeAuthority};
 use crate::clock::{SystemClock, SystemEntropy};
-use crate::disk::{FsDisk, is_empty_dir, is_mount_point, same_file_system};
+use crate::disk::{FsDisk, Holder, is_empty_dir, is_mount_point, same_file_system};
 use crate::limits::Limits;
 use crate::ports::{Clock, Disk, DiskError, Entropy};
 use crate::shell::{House, Opening};
@@ -26,6 +26,9 @@ use coffre_core::words::RecoveryWords;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What to do about a disk that somebody else holds.
+pub(crate) const HELD_NEXT: &str =
+    "one box at a time may have these disks: stop the other coffred, or let it serve them";
 /// Longest name of a box, in characters: it stands in certificates.
 const MAX_NAME_CHARS: usize = 40;
 
@@ -33,6 +36,9 @@ const MAX_NAME_CHARS: usize = 40;
 struct Checked {
     state: PathBuf,
     disks: Vec<PathBuf>,
+    /// Has the disks from the first look until the vault is made.
+    holder: Holder,
+    _held: Vec<FsDisk>,
     geometry: Geometry,
     name: String,
     try_out: bool,
@@ -57,9 +63,11 @@ fn check(plan: &InitPlan) -> Result<Checked> {
     }
     let name = check_name(&plan.name)?;
     let state = check_state(&plan.state)?;
-    let mut disks = Vec::new();
+    let (holder, mut disks, mut held) = (Holder::default(), Vec::new(), Vec::new());
     for path in &plan.disks {
-        disks.push(check_disk(path)?);
+        let (full, disk) = check_disk(path, &holder)?;
+        disks.push(full);
+        held.push(disk);
     }
     check_apart(&state, &disks)?;
     let mut warnings = Vec::new();
@@ -79,7 +87,7 @@ fn check(plan: &InitPlan) -> Result<Checked> {
             "with {with} no disk may be lost: whatever is on a disk that fails is gone. {mend}"
         ));
     }
-    Ok(Checked { state, disks, geometry, name, try_out: plan.try_out, warnings })
+    Ok(Checked { state, disks, holder, _held: held, geometry, name, try_out: plan.try_out, warnings })
 }
 
 /// Not the number of disks that a vault can have.
@@ -122,8 +130,8 @@ pub(crate) fn check_state(path: &Path) -> Result<PathBuf> {
     Ok(full)
 }
 
-/// A disk folder's full path; it exists and is empty.
-pub(crate) fn check_disk(path: &Path) -> Result<PathBuf> {
+/// A disk folder's full path; it exists and is empty, and `holder` has it for as long as what is returned lives.
+pub(crate) fn check_disk(path: &Path, holder: &Holder) -> Result<(PathBuf, FsDisk)> {
     let shown = path.display();
     let full = match path.canonicalize() {
         Ok(full) if full.is_dir() => full,
@@ -134,8 +142,9 @@ pub(crate) fn check_disk(path: &Path) -> Result<PathBuf> {
         }
     };
     check_text(&full)?;
-    let label = FsDisk::attach(&full).map_err(crate::survey::NotOurs::from).and_then(|d| read_label(&d));
-    if let Ok(label) = label {
+    let disk = FsDisk::attach(&full).map_err(|e| at(path, &e))?;
+    disk.hold(holder).map_err(|e| at(path, &e))?;
+    if let Ok(label) = read_label(&disk) {
         return Err(Fault::refused(format!("{shown} already belongs to vault {}", label.vault))
             .next("choose another disk; what is on this one would be lost"));
     }
@@ -143,7 +152,7 @@ pub(crate) fn check_disk(path: &Path) -> Result<PathBuf> {
         return Err(Fault::refused(format!("{shown} is not empty"))
             .next("empty it yourself if nothing on it is needed, or choose another"));
     }
-    Ok(full)
+    Ok((full, disk))
 }
 
 /// Paths stand in `box.json`, which is text.
@@ -301,7 +310,7 @@ fn make(of: &Checked, state: &StateFolder, make_authority: MakeAuthority<'_>) ->
     state.write(KEYS_FILE, &slots)?;
     state.write_box(&kept)?;
     let born = Born { name: of.name.clone(), created_ms, authority_der: authority_der.clone().into() };
-    be_born(state, born)?;
+    be_born(state, born, of.holder.clone())?;
     kept.born = true;
     state.write_box(&kept)?;
     Ok(InitOutcome {
@@ -326,8 +335,8 @@ pub(crate) fn write_disk(path: &Path, slots: &[u8], label: &Label) -> std::resul
 }
 
 /// The first mount and the first record.
-fn be_born(state: &StateFolder, born: Born) -> Result<()> {
-    let house = House::open(state.clone(), Opening::First)?;
+fn be_born(state: &StateFolder, born: Born, holder: Holder) -> Result<()> {
+    let house = House::open(state.clone(), Opening::First, holder)?;
     let core = house.core();
     let away = house.disks().into_iter().find_map(|disk| disk.reason.map(|why| (disk.path, why)));
     let acked = match away {
@@ -392,6 +401,7 @@ pub(crate) fn at(path: &Path, e: &DiskError) -> Fault {
     match e {
         DiskError::NotFound(_) | DiskError::Gone(_) => Fault::absent(text),
         DiskError::Exists(_) => Fault::refused(text),
+        DiskError::Held(_) => Fault::refused(text).next(HELD_NEXT),
         DiskError::Full(_) => Fault::full(text),
         DiskError::Io { .. } => Fault::permanent(text),
     }

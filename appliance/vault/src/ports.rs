@@ -24,6 +24,9 @@ pub enum DiskError {
     /// The disk is not there (unplugged, unmounted, replaced by another one).
     #[error("disk is gone: {0}")]
     Gone(String),
+    /// Another process has the disk.
+    #[error("{0}")]
+    Held(String),
     /// No space left.
     #[error("no space left on the disk: {0}")]
     Full(String),

@@ -248,6 +248,7 @@ impl SimDisk {
             Err(DiskError::Gone(_)) => 3,
             Err(DiskError::Full(_)) => 4,
             Err(DiskError::Io { .. }) => 5,
+            Err(DiskError::Held(_)) => 6,
         };
         state.note(&[code, class]);
         state.note(path.as_bytes());

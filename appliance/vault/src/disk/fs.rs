@@ -15,7 +15,7 @@
 //! past it too. A file system that will not have it is written and read through the cache.
 
 use super::beneath::{FOLDER_MODE, Root, kind};
-use super::{MAX_OPEN_FILES, is_folder, is_path, parent};
+use super::{Hold, Holder, MAX_OPEN_FILES, is_folder, is_path, parent};
 use crate::layout;
 use crate::ports::{Disk, DiskError, DiskResult, Space};
 use coffre_core::buffer::{Buffer, PAGE};
@@ -41,6 +41,8 @@ pub struct FsDisk {
     /// Device and inode of the folder that was attached.
     identity: (u64, u64),
     open: Mutex<BTreeMap<String, Arc<Handle>>>,
+    /// While this is attached nobody else has the disk.
+    hold: OnceLock<Arc<Hold>>,
     /// The file system refused to be written past the cache.
     cached_only: AtomicBool,
 }
@@ -81,8 +83,21 @@ impl FsDisk {
             root,
             identity: (attached.st_dev, attached.st_ino),
             open: Mutex::default(),
+            hold: OnceLock::new(),
             cached_only: AtomicBool::new(false),
         })
+    }
+
+    /// Takes the disk for `holder` for as long as this is attached: nobody else can take it meanwhile. `Held` when somebody has.
+    /// Whoever writes to a disk holds it; looking needs no hold.
+    pub fn hold(&self, holder: &Holder) -> DiskResult<()> {
+        self.check()?;
+        let shown = self.path.to_string_lossy();
+        let folder = self.root.folder("").map_err(|e| trouble("hold", &shown, e.into()))?;
+        let hold = holder.take(folder, &shown)?;
+        // Held already, through this very handle: one hold is enough.
+        let _ = self.hold.set(hold);
+        Ok(())
     }
 
     /// Where it is attached.

@@ -25,6 +25,8 @@ pub enum SlotState {
     Absent,
     /// Failed or hung.
     Suspect,
+    /// Another process has it.
+    Held,
     /// Something else stands in its place.
     Foreign,
     /// It was taken out of the roster.

@@ -49,6 +49,7 @@ impl Engine {
                 SlotState::Attached => DiskState::CatchingUp,
                 SlotState::Absent => DiskState::Absent,
                 SlotState::Suspect => DiskState::Suspect,
+                SlotState::Held => DiskState::Held,
                 SlotState::Foreign => DiskState::Foreign,
                 SlotState::Retired => DiskState::Retired,
             };

@@ -91,7 +91,7 @@ impl House {
             return Err(Fault::refused("a disk that was put in before has not joined the vault yet")
                 .next("wait until `coffre disk list` shows it active, or put it back if it was taken away"));
         }
-        let full = self.check_newcomer(path)?;
+        let (full, _held) = self.check_newcomer(path)?;
         let id = DiskId(draw(&SystemEntropy));
         let roster = core.with(|e| e.roster().clone());
         let changed = how(&roster, id).ok_or_else(|| {
@@ -113,10 +113,15 @@ impl House {
         self.info_of(id)
     }
 
-    /// The new disk's full path: a folder of its own, empty or left over from a change that was cut off.
-    fn check_newcomer(&self, path: &Path) -> Result<PathBuf> {
+    /// The new disk's full path: a folder of its own, empty or left over from a change that was cut off. Nobody else can take it
+    /// while the disk that comes with it lives.
+    fn check_newcomer(&self, path: &Path) -> Result<(PathBuf, FsDisk)> {
         let of = self.of();
-        let label = FsDisk::attach(path).ok().and_then(|disk| read_label(&disk).ok());
+        let there = FsDisk::attach(path).ok();
+        if let Some(disk) = &there {
+            disk.hold(&self.holder).map_err(|e| at(path, &e))?;
+        }
+        let label = there.and_then(|disk| read_label(&disk).ok());
         if let Some(label) = label.filter(|l| l.vault == of.vault_id) {
             if !label.is_newcomer() {
                 let known = of.roster().contains(&label.disk);
@@ -128,7 +133,7 @@ impl House {
             // Made ready by a change that was cut off: it never counted for anything.
             undo_disk(path);
         }
-        let full = check_disk(path)?;
+        let (full, newcomer) = check_disk(path, &self.holder)?;
         let disks: Vec<PathBuf> =
             lock(&self.places).iter().filter(|p| !p.as_os_str().is_empty()).cloned().collect();
         let all: Vec<PathBuf> = disks.iter().filter(|p| **p != full).cloned().chain([full.clone()]).collect();
@@ -158,7 +163,7 @@ impl House {
             ))
             .next("use a larger disk"));
         }
-        Ok(full)
+        Ok((full, newcomer))
     }
 
     /// Bytes that a disk of this vault must have room for: its part of the packs, and the reserve.
@@ -193,7 +198,7 @@ impl House {
     /// Writes `box.json` and looks where it says from now on.
     fn keep(&self, of: crate::state::BoxFile) -> Result<()> {
         self.state.write_box(&of)?;
-        *lock(&self.lookout) = std::sync::Arc::new(super::lookout::Lookout::new(&of));
+        *lock(&self.lookout) = std::sync::Arc::new(super::lookout::Lookout::new(&of, &self.holder));
         *lock(&self.known) = std::sync::Arc::new(of);
         Ok(())
     }

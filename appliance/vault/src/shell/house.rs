@@ -4,6 +4,7 @@ use super::crew::{Crew, CrewHands};
 use super::health::Healths;
 use super::lookout::{Lookout, Sight};
 use super::medium::Medium;
+use super::opening::{Seen, open_index, open_keys, refuse_held, see};
 use super::quota::Takings;
 use super::shared_index::SharedIndex;
 use super::space::Rooms;
@@ -12,13 +13,12 @@ use super::{keeper, prober};
 use crate::api::IdentityKeys;
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::core::{Core, Parts, lock};
+use crate::disk::Holder;
 use crate::engine::{Engine, Mount, SlotState};
-use crate::index::{MemIndex, StoredIndex};
-use crate::layout;
 use crate::limits::Limits;
 use crate::memory;
-use crate::ports::{Clock, Disk, Entropy, Index};
-use crate::state::{BoxFile, INDEX_DIR, KEYS_FILE, SCRUB_FILE, StateFolder};
+use crate::ports::{Clock, Entropy, Index};
+use crate::state::{BoxFile, SCRUB_FILE, StateFolder};
 use crate::survey::Survey;
 use coffre_core::buffer::Pool;
 use coffre_core::diskset::DiskSet;
@@ -27,9 +27,7 @@ use coffre_core::flaw::Flaws;
 use coffre_core::geometry::{Geometry, MAX_DISKS};
 use coffre_core::ids::{DiskId, DiskNo};
 use coffre_core::keys::KeyRing;
-use coffre_core::label::Label;
-use coffre_core::roster::{Standing, standing};
-use coffre_core::slots::{MAX_SLOT_FILE_LEN, open_root};
+use coffre_core::roster::Standing;
 use coffre_core::wire::{DiskState, ScrubInfo};
 use coffre_core::witness::{EpochNote, Witness};
 use std::path::PathBuf;
@@ -46,8 +44,6 @@ const EXCHANGE_CEILING_MS: u64 = 60_000;
 /// How long closing waits for what was begun, for a checkpoint, and for threads.
 const CLOSE_CEILING_MS: u64 = 10_000;
 const JOIN_CEILING_MS: u64 = 5_000;
-/// How often labels may turn out newer than a moment ago.
-const MOST_LOOKS: usize = 4;
 
 /// Why the vault is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +58,8 @@ pub(crate) enum Opening {
 #[derive(Debug)]
 pub(crate) struct House {
     pub state: StateFolder,
+    /// Whoever holds the disks of this house.
+    pub holder: Holder,
     pub keys: Arc<KeyRing>,
     pub limits: Limits,
     pub clock: Arc<dyn Clock>,
@@ -122,20 +120,27 @@ pub(super) struct Ground<'a> {
 }
 
 impl House {
-    /// Opens the vault of a state folder and starts its threads. See [`Vault::open`](crate::Vault::open).
-    pub fn open(state: StateFolder, opening: Opening) -> Result<Arc<Self>> {
-        Self::open_by(state, opening, Arc::new(SystemClock::default()))
+    /// Opens the vault of a state folder and starts its threads; its disks are held for `holder`. See
+    /// [`Vault::open`](crate::Vault::open).
+    pub fn open(state: StateFolder, opening: Opening, holder: Holder) -> Result<Arc<Self>> {
+        Self::open_by(state, opening, holder, Arc::new(SystemClock::default()))
     }
 
     /// The same by a clock that is not the system's.
-    pub fn open_by(state: StateFolder, opening: Opening, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
+    pub fn open_by(
+        state: StateFolder,
+        opening: Opening,
+        holder: Holder,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>> {
         let mut of = state.read_box()?;
         state.tighten();
         if !of.born && opening == Opening::Again {
             return Err(Fault::refused(format!("the making of the vault in {} was cut off", state.path().display()))
                 .next("nothing was stored in it yet: empty the state folder and the disks, and run `coffre init` again"));
         }
-        let Seen { lookout, sights, standing } = see(&state, &mut of)?;
+        let Seen { lookout, sights, standing } = see(&state, &mut of, &holder)?;
+        refuse_held(&of, &sights, standing.geometry)?;
         let keys = open_keys(&state, &of, &sights)?;
         let limits = Limits::of(of.try_out);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -157,6 +162,7 @@ impl House {
             rooms: Rooms::new(MAX_DISKS, limits.reserve),
             medium: Mutex::new(Medium::of(state.path())),
             state,
+            holder,
             known: Mutex::new(Arc::new(of)),
             keys,
             limits,
@@ -270,7 +276,7 @@ impl House {
     pub(super) fn mount_anew(&self, hung: &[DiskId]) -> Result<()> {
         self.note_scrub();
         let mut of = BoxFile::clone(&self.of());
-        let Seen { lookout, mut sights, standing } = see(&self.state, &mut of)?;
+        let Seen { lookout, mut sights, standing } = see(&self.state, &mut of, &self.holder)?;
         for (no, sight) in &mut sights {
             if standing.roster.disks.get(no.ix()).is_some_and(|id| hung.contains(id)) {
                 *sight = Err((SlotState::Suspect, "it does not answer".into()));
@@ -353,6 +359,7 @@ impl Ground<'_> {
         let crew = Crew::new(self.of.disks.len(), self.limits.hang_ms);
         let mut away = Vec::new();
         let mut surveys = Vec::new();
+        let held = sights.iter().any(|(_, sight)| matches!(sight, Err((SlotState::Held, _))));
         for (no, sight) in sights {
             match sight {
                 // It takes no part in the mount; the prober finds it.
@@ -373,6 +380,9 @@ impl Ground<'_> {
         }
         let joined = |s: &Option<Survey>| s.as_ref().is_some_and(|s| !s.label.is_newcomer());
         let whole = surveys.iter().all(joined);
+        // Whoever holds the others may have the same witness, copied with the state folder: it vouches for nothing then.
+        let few = surveys.iter().filter(|s| joined(s)).count() <= self.standing.geometry.m();
+        let witness = if held && few { None } else { self.witness(whole) };
         let mut engine = Engine::mount(Mount {
             limits: self.limits,
             flaws: Flaws::NONE,
@@ -380,7 +390,7 @@ impl Ground<'_> {
             entropy: self.entropy.clone(),
             standing: self.standing.clone(),
             surveys,
-            witness: self.witness(whole),
+            witness,
             now_ms: self.clock.mono_ms(),
         })?;
         if self.of.born && engine.writable().is_ok() && engine.catalog().born().is_none() {
@@ -415,78 +425,5 @@ impl Ground<'_> {
         let fresh =
             Witness { vault, generation: 0, confirmed: none, opening: none, built_on: (0, 0), acked: 0 };
         self.state.read_witness(vault).or(whole.then_some(fresh))
-    }
-}
-
-/// What shows before a mount.
-struct Seen {
-    lookout: Lookout,
-    sights: Vec<(DiskNo, Sight)>,
-    standing: Standing,
-}
-
-/// Looks at every path the box knows, and lets the labels say which disks the vault has; `box.json` follows them.
-fn see(state: &StateFolder, of: &mut BoxFile) -> Result<Seen> {
-    let mut labels = Lookout::new(of).labels();
-    for _ in 0..MOST_LOOKS {
-        let standing = judge(of, labels.iter().map(|(_, l)| l));
-        let seen: Vec<(DiskId, PathBuf)> = labels.iter().map(|(p, l)| (l.disk, p.clone())).collect();
-        if of.follow(&standing.roster, &seen) {
-            state.write_box(of)?;
-        }
-        let lookout = Lookout::new(of);
-        let sights = lookout.look(DiskSet::first(of.disks.len()), &[]);
-        let found = || sights.iter().filter_map(|(_, s)| s.as_ref().ok());
-        // Judged by the labels that were read together with the journals.
-        let again = judge(of, found().map(|f| &f.survey.label));
-        if again.roster.version <= standing.roster.version {
-            let geometry = again.geometry;
-            return Ok(Seen { lookout, sights, standing: Standing { geometry, ..standing } });
-        }
-        labels = found().map(|f| (f.path.clone(), f.survey.label.clone())).collect();
-    }
-    Err(Fault::transient("the disks' labels change while they are read").next("try again"))
-}
-
-fn judge<'a>(of: &BoxFile, labels: impl Iterator<Item = &'a Label>) -> Standing {
-    let remembered = of.remembered();
-    let nobody = DiskId([0; 16]);
-    // Of equal versions a label's holds: it also tells what was changed.
-    let mut shown = vec![(nobody, &remembered)];
-    shown.extend(labels.map(|l| (l.disk, &l.roster)));
-    let geometry = of.geometry;
-    let otherwise = || Standing { roster: remembered.clone(), geometry };
-    standing(shown).unwrap_or_else(otherwise)
-}
-
-/// The vault's keys: from the slots in the state folder, or from those on any disk.
-fn open_keys(state: &StateFolder, of: &BoxFile, sights: &[(DiskNo, Sight)]) -> Result<Arc<KeyRing>> {
-    let identity = state.read_identity()?;
-    let here = state.read(KEYS_FILE)?.map(|file| (state.file(KEYS_FILE).display().to_string(), file));
-    let on_disks = sights.iter().filter_map(|(no, sight)| {
-        let found = sight.as_ref().ok()?;
-        let file = found.disk.read_at(layout::KEYS, 0, MAX_SLOT_FILE_LEN).ok()?;
-        Some((format!("{} of disk {no}", layout::KEYS), file))
-    });
-    let mut trouble =
-        Fault::corrupt(format!("{} is missing, and on every disk as well", state.file(KEYS_FILE).display()));
-    for (place, file) in here.into_iter().chain(on_disks) {
-        match open_root(&file, &identity) {
-            Ok((vault, root)) if vault == of.vault_id => return Ok(Arc::new(KeyRing::new(&root, vault))),
-            Ok((vault, _)) => trouble = Fault::corrupt(format!("{place} is of another vault ({vault})")),
-            Err(fault) => trouble = Fault::corrupt(format!("{place}: {}", fault.what)),
-        }
-    }
-    Err(trouble.next("make the state folder anew with `coffre adopt` and the recovery words"))
-}
-
-/// The index; when its folder cannot be used at all, one in memory: opening the vault never depends on it.
-fn open_index(state: &StateFolder) -> Arc<dyn Index> {
-    match StoredIndex::open(&state.file(INDEX_DIR)) {
-        Ok(opened) => Arc::new(opened.index),
-        Err(e) => {
-            tracing::error!("{e}: going on with an index in memory");
-            Arc::new(MemIndex::default())
-        }
     }
 }

@@ -113,7 +113,10 @@ fn after_an_attested_time_nothing_expires_for_72_hours_and_restores_go_on_all_th
     let clock = Moved::default();
     let open = || {
         let folder = StateFolder::new(&state);
-        Vault::of(House::open_by(folder, Opening::Again, Arc::new(clock.clone())).expect("opens"))
+        Vault::of(
+            House::open_by(folder, Opening::Again, crate::disk::Holder::default(), Arc::new(clock.clone()))
+                .expect("opens"),
+        )
     };
 
     let vault = open();

@@ -1,6 +1,7 @@
 //! Looking for the disks of the vault: by their labels, on whatever path they show, without waiting for one that hangs.
 //!
-//! Nothing is written here. A folder without a label, with a damaged one or with one of another vault is left alone and
+//! Nothing is written here. What is found is held, so that nobody else takes it while it is used; what somebody else holds is only
+//! said to be there. A folder without a label, with a damaged one or with one of another vault is left alone and
 //! the reason is kept in words. One disk on two paths is a copy of a disk: the one in its own place is used, and when neither
 //! is in its own place nobody can tell which is the real one, so neither is used.
 //!
@@ -8,7 +9,7 @@
 //! the box remembers counts like one label more, so that a disk that was taken out does not bring back its old roster when it
 //! comes alone.
 
-use crate::disk::FsDisk;
+use crate::disk::{FsDisk, Holder};
 use crate::engine::SlotState;
 use crate::ports::DiskError;
 use crate::state::BoxFile;
@@ -43,6 +44,7 @@ pub(crate) type Sight = Result<Found, (SlotState, String)>;
 pub(crate) struct Lookout {
     vault: VaultId,
     roster: Vec<DiskId>,
+    holder: Holder,
     /// Where each disk is expected, then other places; any disk may be at any of them.
     paths: Vec<PathBuf>,
     /// A look at this path has not come back yet.
@@ -51,6 +53,8 @@ pub(crate) struct Lookout {
 
 enum Shown {
     Wanted(DiskNo, Box<Found>),
+    /// A disk of ours that another process has.
+    Held(DiskNo, String),
     /// A disk of ours that is in use elsewhere.
     InUse(DiskNo),
     /// A disk whose label is damaged, whichever it is.
@@ -59,10 +63,10 @@ enum Shown {
 }
 
 impl Lookout {
-    pub fn new(of: &BoxFile) -> Self {
+    pub fn new(of: &BoxFile, holder: &Holder) -> Self {
         let paths = of.paths();
         let busy = paths.iter().map(|_| Arc::default()).collect();
-        Self { vault: of.vault_id, roster: of.roster(), paths, busy }
+        Self { vault: of.vault_id, roster: of.roster(), holder: holder.clone(), paths, busy }
     }
 
     /// Looks for the disks in `wanted`, one after the other as in the roster. `in_use`: paths that need no look.
@@ -93,8 +97,8 @@ impl Lookout {
     fn look_at_paths(&self, wanted: DiskSet, in_use: &[PathBuf]) -> Vec<Option<Shown>> {
         let (vault, roster) = (self.vault, self.roster.clone());
         let idle = |path: &Path| !path.as_os_str().is_empty() && !in_use.iter().any(|p| p == path);
-        let images = Images::default();
-        let look = move |path: &Path| look_at(path, vault, &roster, wanted, &images);
+        let (images, holder) = (Images::default(), self.holder.clone());
+        let look = move |path: &Path| look_at(path, vault, &roster, wanted, &images, &holder);
         let shown = self.at_each(idle, LOOK_CEILING_MS, look);
         let silent = || Shown::Nothing(SlotState::Suspect, "it does not answer".into());
         let paths = self.paths.iter().zip(shown);
@@ -144,7 +148,7 @@ impl Lookout {
             places = vec![disk.ix()];
         }
         match places[..] {
-            [] => Err(self.why_not(disk, &shown[disk.ix()])),
+            [] => Err(self.why_not(disk, shown)),
             [at] => match shown[at].take() {
                 Some(Shown::Wanted(_, found)) => Ok(*found),
                 _ => Err((SlotState::Absent, "it was not found".into())),
@@ -157,14 +161,23 @@ impl Lookout {
         }
     }
 
-    fn why_not(&self, disk: DiskNo, at_its_place: &Option<Shown>) -> (SlotState, String) {
-        match at_its_place {
+    fn why_not(&self, disk: DiskNo, shown: &[Option<Shown>]) -> (SlotState, String) {
+        let held = shown.iter().flatten().find_map(|s| match s {
+            Shown::Held(no, why) if *no == disk => Some(why.clone()),
+            _ => None,
+        });
+        if let Some(why) = held {
+            return (SlotState::Held, why);
+        }
+        match &shown[disk.ix()] {
             None if self.paths[disk.ix()].as_os_str().is_empty() => (
                 SlotState::Absent,
                 "the box does not know where; tell it with `coffre disk find PATH`".into(),
             ),
             None => (SlotState::Absent, "another disk of this vault is in its place".into()),
-            Some(Shown::Wanted(no, _)) => (SlotState::Absent, format!("disk {no} is in its place")),
+            Some(Shown::Wanted(no, _) | Shown::Held(no, _)) => {
+                (SlotState::Absent, format!("disk {no} is in its place"))
+            }
             Some(Shown::InUse(no)) => {
                 (SlotState::Foreign, format!("a copy of disk {no}, which is in use, is in its place"))
             }
@@ -183,7 +196,14 @@ fn no_label(disk: DiskNo) -> String {
 }
 
 /// What one path shows.
-fn look_at(path: &Path, vault: VaultId, roster: &[DiskId], wanted: DiskSet, images: &Images) -> Shown {
+fn look_at(
+    path: &Path,
+    vault: VaultId,
+    roster: &[DiskId],
+    wanted: DiskSet,
+    images: &Images,
+    holder: &Holder,
+) -> Shown {
     let nothing = |e: NotOurs| {
         let state = match &e {
             NotOurs::BadLabel(BadLabel::Damaged) => return Shown::Damaged,
@@ -213,6 +233,11 @@ fn look_at(path: &Path, vault: VaultId, roster: &[DiskId], wanted: DiskSet, imag
     };
     if !wanted.has(no) {
         return Shown::InUse(no);
+    }
+    match disk.hold(holder) {
+        Err(DiskError::Held(why)) => return Shown::Held(no, why),
+        Err(e) => return nothing(e.into()),
+        Ok(()) => {}
     }
     match survey_sharing(&*disk, vault, images) {
         Ok(survey) if survey.label.disk == label.disk => {

@@ -14,6 +14,7 @@ mod keeper;
 mod keeping;
 mod lookout;
 mod medium;
+mod opening;
 mod prober;
 mod queue;
 mod quota;

@@ -174,6 +174,7 @@ impl Verdict {
                 DiskState::CatchingUp => "is being brought up to date",
                 DiskState::Suspect => "failed and is not used",
                 DiskState::Absent => "is missing",
+                DiskState::Held => "is not used",
                 DiskState::Foreign => "is not the disk it should be",
                 DiskState::Retired => "leaves the vault",
             };
