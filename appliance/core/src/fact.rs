@@ -28,6 +28,10 @@ pub struct Born {
     /// Certificate of the box's authority, DER: kept, so that clients go on trusting it after a recovery.
     #[n(2)]
     pub authority_der: ByteVec,
+    /// Locks of seconds and folders of one file system are allowed.
+    #[n(3)]
+    #[cbor(default)]
+    pub try_out: bool,
 }
 
 /// A client and the hash of its secret.

@@ -26,6 +26,8 @@ const PADDING: &str = "coffre 2026 v1 pack padding";
 const JOURNAL: &str = "coffre 2026 v1 journal";
 /// Checkpoints of the journal.
 const CHECKPOINT: &str = "coffre 2026 v1 checkpoint";
+/// The keyed hash in a disk's label.
+const LABEL: &str = "coffre 2026 v1 label";
 /// Chunk ids.
 const CHUNK_ID: &str = "coffre 2026 v1 chunk id";
 /// Where streams are cut into chunks.
@@ -75,6 +77,7 @@ pub struct KeyRing {
     padding: Branch,
     journal: Branch,
     checkpoint: Branch,
+    label: Branch,
     chunk_id: Branch,
     gear: Branch,
     client_secret: Branch,
@@ -101,6 +104,7 @@ impl KeyRing {
             padding: branch(PADDING),
             journal: branch(JOURNAL),
             checkpoint: branch(CHECKPOINT),
+            label: branch(LABEL),
             chunk_id: branch(CHUNK_ID),
             gear: branch(GEAR),
             client_secret: branch(CLIENT_SECRET),
@@ -132,6 +136,11 @@ impl KeyRing {
     /// The key of one checkpoint, by its random salt.
     pub fn checkpoint_key(&self, salt: &[u8; 16]) -> AeadKey {
         AeadKey::new(&self.derive(&self.checkpoint, salt))
+    }
+
+    /// The keyed hash of a label's bytes: nobody makes a label without the root key. Compare in constant time.
+    pub(crate) fn label_mac(&self, bytes: &[u8]) -> blake3::Hash {
+        blake3::keyed_hash(&self.derive(&self.label, &[]), bytes)
     }
 
     /// The key of a client's chunk ids. Deduplication stays within one client: with one key for all, a client

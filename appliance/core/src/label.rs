@@ -1,12 +1,17 @@
 //! The label: what a disk says of itself. Two slots written in turn, so that one is always whole.
 //!
 //! It names the vault, the disk, the roster with its version and geometry, and carries the promised epoch (rule R2),
-//! which must be durable before any record of that epoch exists.
+//! which must be durable before any record of that epoch exists, and the mark of whoever promised it (R10).
+//!
+//! A label has two hashes. The plain one says that a slot is whole, to anybody. The keyed one says that it was written by somebody who
+//! has the vault's root key: nothing that a label says decides anything without it, or whoever can write to one disk could
+//! promise an epoch that nobody can follow, or a roster of disks that never were.
 
 use crate::bytes::{BLOCK, Fields, purpose_hash, put};
 use crate::geometry::{Geometry, MAX_DISKS};
 use crate::ids::{DiskId, DiskNo, VaultId};
-use crate::roster::{Change, NEWCOMER, Roster};
+use crate::keys::KeyRing;
+use crate::roster::{Change, MAX_VERSION, NEWCOMER, Roster};
 
 /// Length of the label file: two slots of one block each.
 pub const LABEL_LEN: usize = 2 * BLOCK;
@@ -14,6 +19,9 @@ pub const LABEL_LEN: usize = 2 * BLOCK;
 const MAGIC: &[u8; 8] = b"COFLABL1";
 const VERSION: u16 = 1;
 const CHECKSUM_AT: usize = BLOCK - 32;
+const MAC_AT: usize = CHECKSUM_AT - 32;
+/// Highest epoch there is. No box ever comes near it; it leaves room for sums.
+pub const MAX_EPOCH: u64 = 1 << 40;
 const CONTEXT: &str = "coffre 2026 v1 disk label";
 
 /// A disk's label.
@@ -35,6 +43,8 @@ pub struct Label {
     pub generation: u64,
     /// Highest epoch promised on this disk.
     pub promised: u64,
+    /// Mark of the mount that promised it, drawn for each: two that promise the same epoch tell each other apart.
+    pub owner: [u8; 16],
 }
 
 /// Why a label cannot be used.
@@ -43,6 +53,9 @@ pub enum BadLabel {
     /// Neither slot is a label.
     #[error("the label is damaged: neither of its two copies is valid")]
     Damaged,
+    /// Whole, and not written with the keys of this vault.
+    #[error("the label was not written by a box that has the keys of this vault")]
+    Forged,
     /// Written by a newer Coffre with something this one does not know.
     #[error("the label needs a newer Coffre (features {0:#x})")]
     TooNew(u32),
@@ -65,7 +78,7 @@ impl Label {
     }
 
     /// One slot, drawn.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self, keys: &KeyRing) -> Vec<u8> {
         let mut out = vec![0; BLOCK];
         put(&mut out, 0, MAGIC);
         put(&mut out, 8, &VERSION.to_le_bytes());
@@ -88,14 +101,32 @@ impl Label {
             put(&mut out, 96 + 16 * i, &id.0);
         }
         put(&mut out, 224, &self.since.to_le_bytes());
+        put(&mut out, 400, &self.owner);
+        let mac = keys.label_mac(&out[..MAC_AT]);
+        put(&mut out, MAC_AT, mac.as_bytes());
         let sum = purpose_hash(CONTEXT, &[&out[..CHECKSUM_AT]]);
         put(&mut out, CHECKSUM_AT, &sum);
         out
     }
 
-    /// Reads a label file: the valid slot of the higher generation.
-    pub fn decode(file: &[u8]) -> Result<Self, BadLabel> {
-        let slots = file.chunks_exact(BLOCK).take(2).map(decode_slot);
+    /// Reads a label file without any key: the whole slot of the higher generation. Anybody may have written it: for telling what a
+    /// folder seems to be, never for a decision about a vault.
+    pub fn peek(file: &[u8]) -> Result<Self, BadLabel> {
+        Self::newest(file.chunks_exact(BLOCK).take(2).map(decode_slot))
+    }
+
+    /// Reads a label file: of the slots that were written with these keys, the one of the higher generation.
+    pub fn open(keys: &KeyRing, file: &[u8]) -> Result<Self, BadLabel> {
+        Self::newest(file.chunks_exact(BLOCK).take(2).map(|slot| open_slot(keys, slot)))
+    }
+
+    /// Whether a slot of this file is whole and was not written with these keys, or says what no box would.
+    pub fn any_forged(keys: &KeyRing, file: &[u8]) -> bool {
+        let made = |slot| !matches!(open_slot(keys, slot), Err(BadLabel::Damaged | BadLabel::Forged));
+        file.chunks_exact(BLOCK).take(2).any(|slot| is_whole(slot) && !made(slot))
+    }
+
+    fn newest(slots: impl Iterator<Item = Result<Self, BadLabel>>) -> Result<Self, BadLabel> {
         let mut best: Result<Self, BadLabel> = Err(BadLabel::Damaged);
         for slot in slots {
             best = match (best, slot) {
@@ -109,9 +140,12 @@ impl Label {
     }
 }
 
+fn is_whole(slot: &[u8]) -> bool {
+    slot[CHECKSUM_AT..] == purpose_hash(CONTEXT, &[&slot[..CHECKSUM_AT]]) && &slot[..8] == MAGIC
+}
+
 fn decode_slot(slot: &[u8]) -> Result<Label, BadLabel> {
-    let sum = purpose_hash(CONTEXT, &[&slot[..CHECKSUM_AT]]);
-    if slot[CHECKSUM_AT..] != sum || &slot[..8] != MAGIC {
+    if !is_whole(slot) {
         return Err(BadLabel::Damaged);
     }
     let fields = Fields(slot);
@@ -121,6 +155,14 @@ fn decode_slot(slot: &[u8]) -> Result<Label, BadLabel> {
         return Err(BadLabel::TooNew(must_know));
     }
     parse(&fields).ok_or(BadLabel::Damaged)
+}
+
+fn open_slot(keys: &KeyRing, slot: &[u8]) -> Result<Label, BadLabel> {
+    let label = decode_slot(slot)?;
+    let mac: [u8; 32] = Fields(slot).array(MAC_AT).ok_or(BadLabel::Damaged)?;
+    // `blake3::Hash` compares in constant time.
+    let made = label.vault == keys.vault() && keys.label_mac(&slot[..MAC_AT]) == mac;
+    if made { Ok(label) } else { Err(BadLabel::Forged) }
 }
 
 fn parse(fields: &Fields<'_>) -> Option<Label> {
@@ -146,8 +188,10 @@ fn parse(fields: &Fields<'_>) -> Option<Label> {
         created_ms: fields.u64(80)?,
         generation: fields.u64(64)?,
         promised: fields.u64(72)?,
+        owner: fields.array(400)?,
     };
-    label.number().map(|_| label)
+    let sane = label.promised <= MAX_EPOCH && label.roster.version <= MAX_VERSION;
+    label.number().filter(|_| sane).map(|_| label)
 }
 
 fn bytes(geometry: Geometry) -> [u8; 2] {
@@ -175,27 +219,78 @@ mod tests {
             created_ms: 5,
             generation,
             promised: generation + 1,
+            owner: [generation as u8; 16],
         }
+    }
+
+    fn keys() -> KeyRing {
+        KeyRing::new(&crate::keys::RootKey::new([9; 32]), VaultId([1; 16]))
     }
 
     #[test]
     fn the_newer_valid_slot_holds() {
+        let keys = keys();
         let (old, new) = (sample(4), sample(5));
-        let mut file = [old.encode(), new.encode()].concat();
-        assert_eq!(Label::decode(&file), Ok(new));
+        let mut file = [old.encode(&keys), new.encode(&keys)].concat();
+        assert_eq!(Label::open(&keys, &file), Ok(new.clone()));
+        assert_eq!(Label::peek(&file), Ok(new));
         file[BLOCK + 70] ^= 1;
-        assert_eq!(Label::decode(&file), Ok(old), "a torn newer slot leaves the older one");
+        assert_eq!(Label::open(&keys, &file), Ok(old), "a torn newer slot leaves the older one");
         file[70] ^= 1;
-        assert_eq!(Label::decode(&file), Err(BadLabel::Damaged));
+        assert_eq!(Label::open(&keys, &file), Err(BadLabel::Damaged));
+        assert_eq!(Label::peek(&file), Err(BadLabel::Damaged));
     }
 
     #[test]
     fn every_flipped_bit_is_seen() {
-        let slot = sample(4).encode();
+        let keys = keys();
+        let slot = sample(4).encode(&keys);
         for bit in 0..BLOCK * 8 {
             let mut bad = slot.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(Label::decode(&bad).is_err(), "bit {bit}");
+            assert_eq!(Label::open(&keys, &bad), Err(BadLabel::Damaged), "bit {bit}");
         }
+    }
+
+    /// Changes a field and makes the plain hash right again, as anybody can.
+    fn forge(slot: &mut [u8], at: usize, bytes: &[u8]) {
+        put(slot, at, bytes);
+        let sum = purpose_hash(CONTEXT, &[&slot[..CHECKSUM_AT]]);
+        put(slot, CHECKSUM_AT, &sum);
+    }
+
+    #[test]
+    fn what_anybody_could_write_is_no_label() {
+        let keys = keys();
+        let (old, new) = (sample(4).encode(&keys), sample(5).encode(&keys));
+        let fields: [(usize, &[u8]); 6] = [
+            (64, &u64::MAX.to_le_bytes()),
+            (72, &(1u64 << 30).to_le_bytes()),
+            (88, &(1u64 << 50).to_le_bytes()),
+            (96, &[9; 16]),
+            (224, &[0xff; 8]),
+            (400, &[7; 16]),
+        ];
+        for (at, bytes) in fields {
+            let mut forged = new.clone();
+            forge(&mut forged, at, bytes);
+            let file = [old.clone(), forged].concat();
+            assert!(Label::peek(&file).is_ok(), "{at}: whole, for who has no key");
+            assert_eq!(Label::open(&keys, &file), Ok(sample(4)), "{at}");
+            assert!(Label::any_forged(&keys, &file) && !Label::any_forged(&keys, &old));
+            assert_eq!(Label::open(&keys, &file[BLOCK..]), Err(BadLabel::Forged), "{at}");
+        }
+        let other = KeyRing::new(&crate::keys::RootKey::new([8; 32]), VaultId([1; 16]));
+        assert_eq!(Label::open(&other, &old), Err(BadLabel::Forged), "another root key");
+    }
+
+    #[test]
+    fn absurd_numbers_are_refused_whoever_wrote_them() {
+        let keys = keys();
+        let far = Label { promised: MAX_EPOCH + 1, ..sample(4) };
+        assert_eq!(Label::open(&keys, &far.encode(&keys)), Err(BadLabel::Damaged));
+        let mut far = sample(4);
+        far.roster.version = MAX_VERSION + 1;
+        assert_eq!(Label::open(&keys, &far.encode(&keys)), Err(BadLabel::Damaged));
     }
 }

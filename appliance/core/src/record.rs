@@ -9,6 +9,7 @@ use crate::bytes::{BLOCK, Fields, blocks, purpose_hash, put};
 use crate::diskset::DiskSet;
 use crate::geometry::MAX_DISKS;
 use crate::ids::{RecordHash, VaultId};
+use crate::label::MAX_EPOCH;
 
 /// Bytes before the sealed body.
 pub const HEADER_LEN: usize = 224;
@@ -168,7 +169,7 @@ fn decode_record(vault: VaultId, bytes: &[u8]) -> Option<(Meta, &[u8])> {
     if body_len > MAX_BODY {
         return None;
     }
-    let header = Header::parse(&fields)?;
+    let header = Header::parse(&fields).filter(|h| h.epoch <= MAX_EPOCH)?;
     let hash = RecordHash(fields.array(HASHED)?);
     let body = bytes.get(HEADER_LEN..HEADER_LEN + body_len)?;
     let hashed = bytes.get(..HASHED)?;

@@ -24,6 +24,10 @@ pub const NEWCOMER: u64 = 0;
 pub const FIRST_VERSION: u64 = 1;
 /// Bits of a version below the epoch: rosters written in one mount.
 const STEP_BITS: u32 = 16;
+/// Highest version there is.
+pub const MAX_VERSION: u64 = (crate::label::MAX_EPOCH + 1) << STEP_BITS;
+/// Highest version that is believed of a file that anybody may have changed. What is built on it stays far below the highest there is.
+pub const MAX_REMEMBERED: u64 = MAX_VERSION / 2;
 
 /// The disks of a vault, as a label tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,7 +91,13 @@ impl Roster {
 
 /// The version that the mount of `epoch` writes when everything seen is at most `seen` (R7).
 pub fn next_version(seen: u64, epoch: u64) -> u64 {
-    (seen + 1).max(epoch.saturating_mul(1 << STEP_BITS))
+    seen.saturating_add(1).max(epoch.saturating_mul(1 << STEP_BITS))
+}
+
+/// Whether a version that a file remembers can be true where the newest promised epoch to be seen is `epoch`. Disks that are away
+/// may have been promised later ones, but not a million.
+pub fn is_plausible(version: u64, epoch: u64) -> bool {
+    version <= MAX_REMEMBERED && version >> STEP_BITS <= epoch.saturating_add(1 << 20)
 }
 
 /// What the visible disks' labels mean: `None` when no disk that has joined is among them.

@@ -9,6 +9,7 @@
 use crate::bytes::{BLOCK, Fields, purpose_hash, put};
 use crate::diskset::DiskSet;
 use crate::ids::VaultId;
+use crate::label::MAX_EPOCH;
 
 /// Length of the witness file: two slots of one block each.
 pub const WITNESS_LEN: usize = 2 * BLOCK;
@@ -71,7 +72,8 @@ impl Witness {
         out
     }
 
-    /// Reads a witness file: the valid slot of the higher generation; `None` when there is none of this vault.
+    /// Reads a witness file: the valid slot of the higher generation; `None` when there is none of this vault. One that speaks of
+    /// epochs that no box has is none.
     pub fn decode(vault: VaultId, file: &[u8]) -> Option<Self> {
         file.chunks_exact(BLOCK)
             .take(2)
@@ -93,11 +95,15 @@ fn decode_slot(slot: &[u8]) -> Option<Witness> {
             witnessed: fields.u8(at + 9)? == 1,
         })
     };
+    let (confirmed, opening) = (note(40)?, note(56)?);
+    if confirmed.epoch.max(opening.epoch) > MAX_EPOCH / 2 {
+        return None;
+    }
     Some(Witness {
         vault: fields.vault(16)?,
         generation: fields.u64(32)?,
-        confirmed: note(40)?,
-        opening: note(56)?,
+        confirmed,
+        opening,
         built_on: (fields.u64(80)?, fields.u64(88)?),
         acked: fields.u64(72)?,
     })

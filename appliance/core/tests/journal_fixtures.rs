@@ -51,12 +51,13 @@ fn label(generation: u64) -> Label {
         created_ms: 1_790_000_000_000,
         generation,
         promised: generation + 5,
+        owner: [0x0e; 16],
     }
 }
 
 /// Two slots, the newer one second.
 fn label_file() -> Vec<u8> {
-    [label(2).encode(), label(3).encode()].concat()
+    [label(2).encode(&keys()), label(3).encode(&keys())].concat()
 }
 
 /// One fact of each kind, and each kind of body.
@@ -86,6 +87,7 @@ fn facts() -> Vec<Fact> {
             name: "bureau".into(),
             created_ms: 1_790_000_000_000,
             authority_der: vec![0x30, 0].into(),
+            try_out: true,
         }),
         Fact::Client(client(Some(vec![0x44; 32]))),
         Fact::PackAdded(PackFact {
@@ -163,7 +165,7 @@ fn witness_file() -> Vec<u8> {
 #[test]
 fn a_label_of_version_1() {
     assert!(read("label") == label_file(), "written as ever");
-    assert_eq!(Label::decode(&read("label")), Ok(label(3)));
+    assert_eq!(Label::open(&keys(), &read("label")), Ok(label(3)));
 }
 
 #[test]
@@ -205,8 +207,9 @@ fn facts_have_the_drawn_shape() {
     let folded = [Fact::Folded { id: ObjectId([1; 16]), body: Body::Deep(vec![9].into()) }];
     let drawn = [&[0x81, 0x82, 0x05, 0x82, 0x50][..], &[1; 16], &[0x82, 0x02, 0x81, 0x41, 9]].concat();
     assert_eq!(encode_facts(&folded), drawn);
-    let born = [Fact::Born(Born { name: "b".into(), created_ms: 1, authority_der: vec![7].into() })];
-    let drawn = [0x81, 0x82, 0x00, 0x81, 0x83, 0x61, b'b', 0x01, 0x41, 7];
+    let born =
+        [Fact::Born(Born { name: "b".into(), created_ms: 1, authority_der: vec![7].into(), try_out: true })];
+    let drawn = [0x81, 0x82, 0x00, 0x81, 0x84, 0x61, b'b', 0x01, 0x41, 7, 0xf5];
     assert_eq!(encode_facts(&born), drawn);
 }
 

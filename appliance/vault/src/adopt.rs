@@ -4,23 +4,24 @@
 //! for the words and for it. No witness is made here: what the old one remembered is not known, so the plain rules hold
 //! until a mount with all disks begins a new one.
 
+use crate::ballast;
 use crate::clock::SystemEntropy;
 use crate::disk::{FsDisk, Holder};
 use crate::engine::{Engine, Mount};
 use crate::init::{at, check_apart, check_state, check_text, draw, undo_state, wrong_number};
 use crate::layout;
 use crate::limits::Limits;
-use crate::ports::Disk;
+use crate::ports::{Disk, DiskError, DiskResult};
 use crate::renew::replace_slots;
 use crate::state::{BoxDisk, BoxFile, IDENTITY_FILE, KEYS_FILE, StateFolder};
-use crate::survey::{Images, NotOurs, Survey, survey_sharing};
+use crate::survey::{Images, NotOurs, Strange, Survey, peek_label, survey_sharing};
 use coffre_core::fact::Born;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::Flaws;
 use coffre_core::geometry::{Geometry, MAX_DISKS};
 use coffre_core::ids::VaultId;
-use coffre_core::keys::{KeyRing, RootKey};
-use coffre_core::label::Label;
+use coffre_core::keys::KeyRing;
+use coffre_core::label::BadLabel;
 use coffre_core::roster::{Roster, Standing, standing};
 use coffre_core::slots::{MAX_SLOT_FILE_LEN, Slots, new_identity, open_slots, seal_slots};
 use coffre_core::words::RecoveryWords;
@@ -59,32 +60,48 @@ pub fn adopt(state: &Path, disks: &[PathBuf], words: &[String]) -> Result<AdoptO
     }
     let recovery = new_identity(*RecoveryWords::parse(words)?.entropy());
     let full = check_state(state)?;
-    let given = read_disks(disks)?;
-    let paths: Vec<PathBuf> = given.iter().map(|g| g.path.clone()).collect();
+    let attached = attach(disks)?;
+    let paths: Vec<PathBuf> = attached.iter().map(|a| a.1.clone()).collect();
     check_apart(&full, &paths)?;
-    let label = one_vault(&given)?;
+    let opened = newest_slots(&attached, &recovery)?;
+    let keys = Arc::new(KeyRing::new(&opened.root, opened.vault));
+    let mut left_out = Vec::new();
+    let given = read_disks(attached, &keys, &mut left_out)?;
+    no_twins(&given)?;
     let standing = holding(&given)?;
-    let opened = newest_slots(&given, label.vault, &recovery)?;
-    let born = read_birth(&given, &label, &standing, &opened.root)?;
+    let born = read_birth(&given, &standing, &keys)?;
     let identity = new_identity(draw(&SystemEntropy));
     let slots = seal_slots(&opened, &[recovery.recipient(), identity.recipient()])?;
-    let (kept, warnings) = box_file(&given, &label, &standing.roster, &born);
+    let (kept, mut warnings) = box_file(&given, opened.vault, &standing.roster, &born);
+    warnings.splice(..0, left_out);
     let folder = StateFolder::new(&full);
     let made = folder.make()?;
     let write = || -> Result<()> {
         folder.write(IDENTITY_FILE, format!("{}\n", identity.to_text().as_str()).as_bytes())?;
         folder.write(KEYS_FILE, &slots)?;
         for one in given.iter().filter(|g| standing.roster.number(g.survey.label.disk).is_some()) {
-            replace_slots(&one.disk, &slots).map_err(|e| at(&one.path, &e))?;
+            give_slots(&one.disk, &slots).map_err(|e| at(&one.path, &e))?;
         }
         folder.write_box(&kept)
     };
     write().inspect_err(|_| undo_state(&full, made))?;
-    Ok(AdoptOutcome { vault_id: label.vault, name: born.name, geometry: standing.roster.geometry, warnings })
+    Ok(AdoptOutcome { vault_id: opened.vault, name: born.name, geometry: standing.roster.geometry, warnings })
 }
 
-fn read_disks(paths: &[PathBuf]) -> Result<Vec<Given>> {
-    let (mut given, images, holder) = (Vec::new(), Images::default(), Holder::default());
+/// A disk that is full has its ballast for such a day.
+fn give_slots(disk: &FsDisk, slots: &[u8]) -> DiskResult<()> {
+    match replace_slots(disk, slots) {
+        Err(DiskError::Full(why)) => match ballast::release(disk) {
+            Ok(true) => replace_slots(disk, slots),
+            _ => Err(DiskError::Full(why)),
+        },
+        done => done,
+    }
+}
+
+/// Takes the disks, each for this process alone.
+fn attach(paths: &[PathBuf]) -> Result<Vec<(FsDisk, PathBuf)>> {
+    let (mut attached, holder) = (Vec::new(), Holder::default());
     for path in paths {
         let full = path.canonicalize().map_err(|e| {
             crate::state::trouble("cannot use the disk", path, &e).next("mount the disk first")
@@ -93,11 +110,55 @@ fn read_disks(paths: &[PathBuf]) -> Result<Vec<Given>> {
         let disk = FsDisk::attach(&full).map_err(|e| at(path, &e))?;
         // A box that runs has them: its key slots are not changed under it.
         disk.hold(&holder).map_err(|e| at(path, &e))?;
-        let label = crate::survey::read_label(&disk).map_err(|e| not_ours(path, &e))?;
-        let survey = survey_sharing(&disk, label.vault, &images).map_err(|e| not_ours(path, &e))?;
-        given.push(Given { disk, path: full, survey });
+        if let Err(e @ (NotOurs::Unlabelled | NotOurs::Disk(_))) = peek_label(&disk) {
+            return Err(not_ours(path, &e));
+        }
+        attached.push((disk, full));
     }
-    Ok(given)
+    Ok(attached)
+}
+
+/// Reads what these disks show to somebody with the vault's keys. One whose label is damaged or forged is left out: what the others
+/// say holds.
+fn read_disks(
+    attached: Vec<(FsDisk, PathBuf)>,
+    keys: &KeyRing,
+    left_out: &mut Vec<String>,
+) -> Result<Vec<Given>> {
+    let (mut given, mut trouble, images) = (Vec::new(), None, Images::default());
+    for (disk, path) in attached {
+        match survey_sharing(&disk, keys, &images) {
+            Ok(survey) => {
+                if survey.strange != Strange::default() {
+                    let (shown, what) = (path.display(), survey.strange);
+                    left_out.push(format!(
+                        "{shown} has {what} that nobody with this vault's keys wrote: not believed"
+                    ));
+                }
+                given.push(Given { disk, path, survey });
+            }
+            Err(NotOurs::OtherVault(vault)) => {
+                let shown = path.display();
+                return Err(Fault::refused(format!(
+                    "these are disks of different vaults: the words open vault {}, and {shown} is of vault {vault}",
+                    keys.vault()
+                ))
+                .next("name the disks of one vault"));
+            }
+            Err(e @ NotOurs::BadLabel(BadLabel::Damaged | BadLabel::Forged)) => {
+                left_out.push(format!(
+                    "{}: {e}: it is not used. When the box runs, empty it and put it in with `coffre disk replace`",
+                    path.display()
+                ));
+                trouble = trouble.or(Some(not_ours(&path, &e)));
+            }
+            Err(e) => return Err(not_ours(&path, &e)),
+        }
+    }
+    match trouble {
+        Some(fault) if given.is_empty() => Err(fault),
+        _ => Ok(given),
+    }
 }
 
 fn not_ours(path: &Path, e: &NotOurs) -> Fault {
@@ -110,21 +171,10 @@ fn not_ours(path: &Path, e: &NotOurs) -> Fault {
     }
 }
 
-/// The label of the first disk, when all are of one vault and no two are the same.
-fn one_vault(given: &[Given]) -> Result<Label> {
-    let first = &given[0];
-    let label = first.survey.label.clone();
+/// No two of the disks are the same.
+fn no_twins(given: &[Given]) -> Result<()> {
     for (n, one) in given.iter().enumerate() {
-        let other = &one.survey.label;
-        if other.vault != label.vault {
-            return Err(Fault::refused(format!(
-                "{} and {} are disks of different vaults",
-                first.path.display(),
-                one.path.display()
-            ))
-            .next("name the disks of one vault"));
-        }
-        if let Some(twin) = given[..n].iter().find(|g| g.survey.label.disk == other.disk) {
+        if let Some(twin) = given[..n].iter().find(|g| g.survey.label.disk == one.survey.label.disk) {
             return Err(Fault::refused(format!(
                 "{} and {} are the same disk: one is a copy",
                 twin.path.display(),
@@ -133,7 +183,7 @@ fn one_vault(given: &[Given]) -> Result<Label> {
             .next("name the one that was used last"));
         }
     }
-    Ok(label)
+    Ok(())
 }
 
 /// The roster that holds by the labels of these disks.
@@ -146,24 +196,22 @@ fn holding(given: &[Given]) -> Result<Standing> {
 
 /// The key slots that these words open; of several, those of the newest words.
 fn newest_slots(
-    given: &[Given],
-    vault: VaultId,
+    attached: &[(FsDisk, PathBuf)],
     recovery: &coffre_core::slots::SlotIdentity,
 ) -> Result<Slots> {
     let mut trouble = Fault::absent("there are no key slots on any of these disks");
     let mut newest: Option<Slots> = None;
-    for one in given {
-        let opened = one
-            .disk
-            .read_at(layout::KEYS, 0, MAX_SLOT_FILE_LEN)
-            .map_err(|e| at(&one.path, &e))
-            .and_then(|file| open_slots(&file, recovery));
-        match opened {
-            Ok(slots) if slots.vault == vault => {
-                newest = newest.filter(|n| n.words_number >= slots.words_number).or(Some(slots));
+    for (disk, path) in attached {
+        let file = disk.read_at(layout::KEYS, 0, MAX_SLOT_FILE_LEN).map_err(|e| at(path, &e));
+        match file.and_then(|file| open_slots(&file, recovery)) {
+            Ok(slots) if newest.as_ref().is_some_and(|n| n.vault != slots.vault) => {
+                return Err(Fault::refused(
+                    "these words open several vaults, and these are disks of different vaults",
+                )
+                .next("name the disks of one vault"));
             }
-            Ok(Slots { vault: id, .. }) => {
-                trouble = Fault::corrupt(format!("{}: its key slots are of vault {id}", one.path.display()));
+            Ok(slots) => {
+                newest = newest.filter(|n| n.words_number >= slots.words_number).or(Some(slots));
             }
             Err(fault) => trouble = fault,
         }
@@ -172,17 +220,18 @@ fn newest_slots(
 }
 
 /// The first fact of the vault, from what these disks show. Nothing is mounted: the engine's orders are not carried out.
-fn read_birth(given: &[Given], label: &Label, standing: &Standing, root: &RootKey) -> Result<Born> {
+fn read_birth(given: &[Given], standing: &Standing, keys: &Arc<KeyRing>) -> Result<Born> {
     let of = |id| given.iter().find(|g| g.survey.label.disk == id).map(|g| g.survey.clone());
     let engine = Engine::mount(Mount {
         limits: Limits::STANDARD,
         flaws: Flaws::NONE,
-        keys: Arc::new(KeyRing::new(root, label.vault)),
+        keys: keys.clone(),
         entropy: Arc::new(SystemEntropy),
         standing: standing.clone(),
         surveys: standing.roster.disks.iter().map(|id| of(*id)).collect(),
         witness: None,
         now_ms: 0,
+        owner: [0; 16],
     })?;
     engine.catalog().born().cloned().ok_or_else(|| {
         Fault::corrupt("the journal on these disks does not tell how the vault began")
@@ -190,9 +239,9 @@ fn read_birth(given: &[Given], label: &Label, standing: &Standing, root: &RootKe
     })
 }
 
-fn box_file(given: &[Given], label: &Label, roster: &Roster, born: &Born) -> (BoxFile, Vec<String>) {
-    let mut kept = BoxFile::new(label.vault, &born.name, roster.geometry, born.created_ms);
-    kept.try_out = label.try_out;
+fn box_file(given: &[Given], vault: VaultId, roster: &Roster, born: &Born) -> (BoxFile, Vec<String>) {
+    let mut kept = BoxFile::new(vault, &born.name, roster.geometry, born.created_ms);
+    kept.try_out = born.try_out;
     kept.born = true;
     kept.authority_der = hex::encode(&*born.authority_der);
     kept.roster_version = roster.version;

@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::ports::{Clock, Disk, DiskError, Entropy};
 use crate::shell::{House, Opening};
 use crate::state::{BoxDisk, BoxFile, IDENTITY_FILE, KEYS_FILE, StateFolder};
-use crate::survey::read_label;
+use crate::survey::peek_label;
 use crate::{lane, layout};
 use coffre_core::fact::{Born, Fact};
 use coffre_core::fault::{Fault, Result};
@@ -144,7 +144,7 @@ pub(crate) fn check_disk(path: &Path, holder: &Holder) -> Result<(PathBuf, FsDis
     check_text(&full)?;
     let disk = FsDisk::attach(&full).map_err(|e| at(path, &e))?;
     disk.hold(holder).map_err(|e| at(path, &e))?;
-    if let Ok(label) = read_label(&disk) {
+    if let Ok(label) = peek_label(&disk) {
         return Err(Fault::refused(format!("{shown} already belongs to vault {}", label.vault))
             .next("choose another disk; what is on this one would be lost"));
     }
@@ -298,8 +298,9 @@ fn make(of: &Checked, state: &StateFolder, make_authority: MakeAuthority<'_>) ->
             created_ms,
             generation: 1,
             promised: 0,
+            owner: [0; 16],
         };
-        write_disk(path, &slots, &label).map_err(|e| at(path, &e))?;
+        write_disk(path, &slots, &label, &keys).map_err(|e| at(path, &e))?;
     }
     let places = roster.iter().zip(&of.disks).map(|(id, path)| BoxDisk { id: *id, path: path.clone() });
     let mut kept = BoxFile::new(vault_id, &of.name, of.geometry, created_ms);
@@ -309,7 +310,12 @@ fn make(of: &Checked, state: &StateFolder, make_authority: MakeAuthority<'_>) ->
     state.write(IDENTITY_FILE, format!("{}\n", identity.to_text().as_str()).as_bytes())?;
     state.write(KEYS_FILE, &slots)?;
     state.write_box(&kept)?;
-    let born = Born { name: of.name.clone(), created_ms, authority_der: authority_der.clone().into() };
+    let born = Born {
+        name: of.name.clone(),
+        created_ms,
+        authority_der: authority_der.clone().into(),
+        try_out: of.try_out,
+    };
     be_born(state, born, of.holder.clone())?;
     kept.born = true;
     state.write_box(&kept)?;
@@ -323,13 +329,18 @@ fn make(of: &Checked, state: &StateFolder, make_authority: MakeAuthority<'_>) ->
 }
 
 /// Key slots, folders, then the label: a disk that has a label has everything.
-pub(crate) fn write_disk(path: &Path, slots: &[u8], label: &Label) -> std::result::Result<(), DiskError> {
+pub(crate) fn write_disk(
+    path: &Path,
+    slots: &[u8],
+    label: &Label,
+    keys: &KeyRing,
+) -> std::result::Result<(), DiskError> {
     let disk = FsDisk::attach(path)?;
     disk.create(layout::KEYS)?;
     disk.write_at(layout::KEYS, 0, slots)?;
     disk.sync(layout::KEYS)?;
     disk.close(layout::KEYS);
-    lane::format(&disk, label)?;
+    lane::format(&disk, label, keys)?;
     disk.close(layout::LABEL);
     Ok(())
 }

@@ -17,6 +17,7 @@ use coffre_core::bytes::BLOCK;
 use coffre_core::coord::{Anchor, Spot};
 use coffre_core::flaw::{Flaw, Flaws};
 use coffre_core::ids::PackId;
+use coffre_core::keys::KeyRing;
 use coffre_core::label::Label;
 use coffre_core::scrub::Thing;
 use coffre_core::shard::{EncodedPack, Rebuilt};
@@ -78,7 +79,7 @@ pub enum Job {
 ///
 /// # Durability
 /// Everything is durable on `Ok`.
-pub fn format(disk: &dyn Disk, label: &Label) -> DiskResult<()> {
+pub fn format(disk: &dyn Disk, label: &Label, keys: &KeyRing) -> DiskResult<()> {
     for dir in [layout::JOURNAL, layout::CHECKPOINTS, layout::QUARANTINE, layout::SHARDS] {
         disk.make_dir(dir)?;
     }
@@ -89,7 +90,7 @@ pub fn format(disk: &dyn Disk, label: &Label) -> DiskResult<()> {
     disk.create(layout::LABEL)?;
     let older = Label { generation: label.generation.saturating_sub(1), ..label.clone() };
     for slot in [older, label.clone()] {
-        disk.write_at(layout::LABEL, slot.slot_offset(), &slot.encode())?;
+        disk.write_at(layout::LABEL, slot.slot_offset(), &slot.encode(keys))?;
     }
     disk.sync(layout::LABEL)?;
     disk.sync_dir("")
@@ -136,18 +137,18 @@ impl Job {
 
 /// Does `job` on `disk`. What must go on when the disk is full is done a second time without the ballast: each of these
 /// jobs may be done twice.
-pub fn execute(disk: &dyn Disk, job: &Job, flaws: Flaws) -> DiskResult<Done> {
-    match once(disk, job, flaws) {
+pub fn execute(disk: &dyn Disk, job: &Job, keys: &KeyRing, flaws: Flaws) -> DiskResult<Done> {
+    match once(disk, job, keys, flaws) {
         Err(DiskError::Full(why)) if !matches!(job, Job::Shard { .. }) => match ballast::release(disk) {
-            Ok(true) => once(disk, job, flaws).map(|done| Done { ballast_spent: true, ..done }),
+            Ok(true) => once(disk, job, keys, flaws).map(|done| Done { ballast_spent: true, ..done }),
             _ => Err(DiskError::Full(why)),
         },
         done => done,
     }
 }
 
-fn once(disk: &dyn Disk, job: &Job, flaws: Flaws) -> DiskResult<Done> {
-    let hand = Hand { disk, flaws };
+fn once(disk: &dyn Disk, job: &Job, keys: &KeyRing, flaws: Flaws) -> DiskResult<Done> {
+    let hand = Hand { disk, keys, flaws };
     match job {
         Job::Label(label) => hand.label(label)?,
         Job::Prepare(prepare) => hand.prepare(prepare)?,
@@ -167,6 +168,7 @@ fn once(disk: &dyn Disk, job: &Job, flaws: Flaws) -> DiskResult<Done> {
 
 struct Hand<'a> {
     disk: &'a dyn Disk,
+    keys: &'a KeyRing,
     flaws: Flaws,
 }
 
@@ -189,7 +191,7 @@ impl Hand<'_> {
 
     fn label(&self, label: &Label) -> DiskResult<()> {
         self.disk.open_rw(layout::LABEL)?;
-        self.disk.write_at(layout::LABEL, label.slot_offset(), &label.encode())?;
+        self.disk.write_at(layout::LABEL, label.slot_offset(), &label.encode(self.keys))?;
         self.sync(layout::LABEL)
     }
 

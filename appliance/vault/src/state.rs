@@ -14,7 +14,7 @@
 use coffre_core::fault::{Fault, Result};
 use coffre_core::geometry::Geometry;
 use coffre_core::ids::{DiskId, VaultId};
-use coffre_core::roster::{FIRST_VERSION, Roster};
+use coffre_core::roster::{FIRST_VERSION, MAX_REMEMBERED, Roster};
 use coffre_core::slots::SlotIdentity;
 use coffre_core::witness::{WITNESS_LEN, Witness};
 use serde::{Deserialize, Serialize};
@@ -275,12 +275,16 @@ impl StateFolder {
             Fault::corrupt(format!("{} is damaged: {why}", path.display()))
                 .next("put it back from a copy, or make it anew with `coffre adopt` and the recovery words")
         };
-        let of: BoxFile = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let mut of: BoxFile = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
         if of.format > BOX_FORMAT {
             return Err(Fault::refused(format!("{} was written by a newer Coffre", path.display()))
                 .next("run that version"));
         }
         of.check().map_err(damaged)?;
+        if of.roster_version > MAX_REMEMBERED {
+            tracing::warn!("{}: no roster ever had version {}", path.display(), of.roster_version);
+            of.roster_version = FIRST_VERSION;
+        }
         Ok(of)
     }
 

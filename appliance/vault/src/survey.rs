@@ -1,12 +1,14 @@
 //! Reading a disk from end to end: its label, checkpoints and journal, as the coordinator wants to see them.
 //!
-//! Nothing is believed without its checksum, nothing is changed, and a disk that fails half-way is not there. Everything is read from the
+//! Nothing is believed without its checksum, nor unless it was written with the vault's keys: a label by its keyed hash, records and
+//! checkpoints because they open. What is whole and does not open is somebody else's, and only counted. Nothing is changed, and a disk that fails half-way is not there. Everything is read from the
 //! medium: after a sync that failed, a daemon that starts again would find in the cache what no medium has.
 //!
 //! A checkpoint of a large vault is tens of megabytes, and all disks have the same ones. Those who look at several disks look
 //! through one [`Images`]: a file of which an identical one is in memory is compared and not kept. Nobody waits for anybody while
 //! reading: a disk may hang.
 
+use crate::engine::open_record;
 use crate::layout;
 use crate::ports::{Disk, DiskError, DiskResult};
 use coffre_core::buffer::Buffer;
@@ -14,6 +16,7 @@ use coffre_core::bytes::BLOCK;
 use coffre_core::checkpoint::{self, MAX_CHECKPOINT_LEN};
 use coffre_core::coord::{Placed, Spot, View};
 use coffre_core::ids::{RecordHash, VaultId};
+use coffre_core::keys::KeyRing;
 use coffre_core::label::{BadLabel, LABEL_LEN, Label};
 use coffre_core::record::{Found, decode};
 use std::collections::HashMap;
@@ -37,6 +40,19 @@ pub struct Survey {
     pub records: HashMap<RecordHash, Arc<[u8]>>,
     /// The checkpoints' files.
     pub checkpoints: HashMap<RecordHash, Arc<Vec<u8>>>,
+    /// What looks like the vault's and was not written with its keys.
+    pub strange: Strange,
+}
+
+/// Things on a disk that are whole and that nobody with the vault's keys wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Strange {
+    /// A copy of its label.
+    pub label: bool,
+    /// So many records.
+    pub records: usize,
+    /// So many checkpoints.
+    pub checkpoints: usize,
 }
 
 /// Checkpoint files that are in memory, by the hash of the record they stand for: identical ones are kept once.
@@ -44,6 +60,11 @@ pub struct Survey {
 pub struct Images(Arc<Mutex<HashMap<RecordHash, Weak<Vec<u8>>>>>);
 
 impl Images {
+    fn has(&self, of: RecordHash, bytes: &[u8]) -> bool {
+        let kept = crate::core::lock(&self.0).get(&of).and_then(Weak::upgrade);
+        kept.is_some_and(|kept| **kept == *bytes)
+    }
+
     /// The image that is kept already when it is the same, byte by byte; `bytes` otherwise.
     fn share(&self, of: RecordHash, bytes: Vec<u8>) -> Arc<Vec<u8>> {
         let mut known = crate::core::lock(&self.0);
@@ -90,26 +111,44 @@ fn from_medium(disk: &dyn Disk, path: &str, offset: u64, len: usize) -> DiskResu
     Ok(out)
 }
 
-/// Reads a disk's label.
-pub fn read_label(disk: &dyn Disk) -> Result<Label, NotOurs> {
+/// What a disk's label seems to say, to somebody without keys: anybody may have written it.
+pub fn peek_label(disk: &dyn Disk) -> Result<Label, NotOurs> {
+    Ok(Label::peek(&label_file(disk)?)?)
+}
+
+/// Reads a disk's label: one that was written with these keys.
+pub fn read_label(disk: &dyn Disk, keys: &KeyRing) -> Result<Label, NotOurs> {
+    open_label(keys, &label_file(disk)?)
+}
+
+fn open_label(keys: &KeyRing, file: &[u8]) -> Result<Label, NotOurs> {
+    match Label::open(keys, file) {
+        Err(BadLabel::Forged) => match Label::peek(file)? {
+            other if other.vault != keys.vault() => Err(NotOurs::OtherVault(other.vault)),
+            _ => Err(BadLabel::Forged.into()),
+        },
+        found => Ok(found?),
+    }
+}
+
+fn label_file(disk: &dyn Disk) -> Result<Vec<u8>, NotOurs> {
     match from_medium(disk, layout::LABEL, 0, LABEL_LEN) {
-        Ok(bytes) => Ok(Label::decode(&bytes)?),
+        Ok(bytes) => Ok(bytes),
         Err(DiskError::NotFound(_)) => Err(NotOurs::Unlabelled),
         Err(e) => Err(e.into()),
     }
 }
 
-/// Reads everything the coordinator needs from a disk of `vault`.
-pub fn survey(disk: &dyn Disk, vault: VaultId) -> Result<Survey, NotOurs> {
-    survey_sharing(disk, vault, &Images::default())
+/// Reads everything the coordinator needs from a disk of the vault of these keys.
+pub fn survey(disk: &dyn Disk, keys: &KeyRing) -> Result<Survey, NotOurs> {
+    survey_sharing(disk, keys, &Images::default())
 }
 
 /// The same; checkpoint files that are in `images` already are not kept twice.
-pub fn survey_sharing(disk: &dyn Disk, vault: VaultId, images: &Images) -> Result<Survey, NotOurs> {
-    let label = read_label(disk)?;
-    if label.vault != vault {
-        return Err(NotOurs::OtherVault(label.vault));
-    }
+pub fn survey_sharing(disk: &dyn Disk, keys: &KeyRing, images: &Images) -> Result<Survey, NotOurs> {
+    let file = label_file(disk)?;
+    let label = open_label(keys, &file)?;
+    let strange = Strange { label: Label::any_forged(keys, &file), ..Strange::default() };
     let mut out = Survey {
         view: View {
             promised: label.promised,
@@ -120,9 +159,10 @@ pub fn survey_sharing(disk: &dyn Disk, vault: VaultId, images: &Images) -> Resul
         label,
         records: HashMap::new(),
         checkpoints: HashMap::new(),
+        strange,
     };
-    read_checkpoints(disk, vault, images, &mut out)?;
-    read_journal(disk, vault, &mut out)?;
+    read_checkpoints(disk, keys, images, &mut out)?;
+    read_journal(disk, keys, &mut out)?;
     Ok(out)
 }
 
@@ -134,7 +174,7 @@ fn names(disk: &dyn Disk, dir: &str) -> DiskResult<Vec<String>> {
     }
 }
 
-fn read_checkpoints(disk: &dyn Disk, vault: VaultId, images: &Images, out: &mut Survey) -> DiskResult<()> {
+fn read_checkpoints(disk: &dyn Disk, keys: &KeyRing, images: &Images, out: &mut Survey) -> DiskResult<()> {
     for seq in names(disk, layout::CHECKPOINTS)?.iter().filter_map(|n| layout::checkpoint_seq(n)) {
         let path = layout::checkpoint(seq);
         let len = disk.len(&path)?;
@@ -143,7 +183,12 @@ fn read_checkpoints(disk: &dyn Disk, vault: VaultId, images: &Images, out: &mut 
         }
         // A checkpoint that cannot be read is one this disk does not have; the others do.
         let Ok(bytes) = from_medium(disk, &path, 0, len as usize) else { continue };
-        if let Some(anchor) = checkpoint::verify(vault, &bytes).filter(|a| a.seq == seq) {
+        if let Some(anchor) = checkpoint::verify(keys.vault(), &bytes).filter(|a| a.seq == seq) {
+            // One that is the same as one that opened opens.
+            if !images.has(anchor.hash, &bytes) && checkpoint::open_each(keys, &bytes, drop).is_err() {
+                out.strange.checkpoints += 1;
+                continue;
+            }
             out.view.anchors.push(anchor);
             out.checkpoints.insert(anchor.hash, images.share(anchor.hash, bytes));
         }
@@ -151,12 +196,12 @@ fn read_checkpoints(disk: &dyn Disk, vault: VaultId, images: &Images, out: &mut 
     Ok(())
 }
 
-fn read_journal(disk: &dyn Disk, vault: VaultId, out: &mut Survey) -> DiskResult<()> {
+fn read_journal(disk: &dyn Disk, keys: &KeyRing, out: &mut Survey) -> DiskResult<()> {
     for segment in names(disk, layout::JOURNAL)?.iter().filter_map(|n| layout::segment_number(n)) {
         let path = layout::segment(segment);
         let len = disk.len(&path)?.min(MAX_SEGMENT_LEN);
         let bytes = read_through(disk, &path, len as usize);
-        scan(vault, segment, &bytes, out);
+        scan(keys, segment, &bytes, out);
     }
     Ok(())
 }
@@ -175,10 +220,15 @@ fn read_through(disk: &dyn Disk, path: &str, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn scan(vault: VaultId, segment: u32, bytes: &[u8], out: &mut Survey) {
+fn scan(keys: &KeyRing, segment: u32, bytes: &[u8], out: &mut Survey) {
     let mut at = 0;
     while at + BLOCK <= bytes.len() {
-        match decode(vault, &bytes[at..]) {
+        match decode(keys.vault(), &bytes[at..]) {
+            // Nothing of what it says is believed, its length neither: what stands behind its first block is looked at.
+            Found::Record(..) if open_record(keys, keys.vault(), &bytes[at..]).is_err() => {
+                out.strange.records += 1;
+                at += BLOCK;
+            }
             Found::Record(meta, _) if at + meta.padded_len <= bytes.len() => {
                 let spot = Spot { segment, offset: at as u32 };
                 out.view.records.push(Placed { meta, spot });
@@ -187,6 +237,19 @@ fn scan(vault: VaultId, segment: u32, bytes: &[u8], out: &mut Survey) {
             }
             _ => at += BLOCK,
         }
+    }
+}
+
+impl std::fmt::Display for Strange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = |n: usize, one: &str| match n {
+            0 => None,
+            1 => Some(format!("a {one}")),
+            n => Some(format!("{n} {one}s")),
+        };
+        let label = self.label.then(|| "a copy of its label".to_owned());
+        let things = [label, count(self.records, "journal record"), count(self.checkpoints, "checkpoint")];
+        f.write_str(&things.into_iter().flatten().collect::<Vec<_>>().join(" and "))
     }
 }
 

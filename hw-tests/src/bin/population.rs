@@ -29,7 +29,7 @@ use coffre_vault::disk::FsDisk;
 use coffre_vault::index::StoredIndex;
 use coffre_vault::layout;
 use coffre_vault::ports::Index;
-use coffre_vault::survey::read_label;
+use coffre_vault::survey::peek_label;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -262,7 +262,7 @@ fn add_shards(disks: &[PathBuf], keys: &KeyRing, packs: u64) -> Result<Vec<PackF
 
 fn id_of(disk: &Path) -> Result<DiskId> {
     let disk = FsDisk::attach(disk).map_err(|why| anyhow::anyhow!("{why:?}"))?;
-    Ok(read_label(&disk).map_err(|why| anyhow::anyhow!("{why:?}"))?.disk)
+    Ok(peek_label(&disk).map_err(|why| anyhow::anyhow!("{why:?}"))?.disk)
 }
 
 /// The sealed table of contents of pack `n`: chunks of equal length that fill it.

@@ -122,26 +122,32 @@ fn labels(rng: &mut Rng) -> Vec<Vec<u8>> {
             created_ms: rng.next_u64() >> 20,
             generation: 2,
             promised: 9,
+            owner: [5; 16],
         };
-        let mut file = label.encode();
+        let mut file = label.encode(&keys());
         label.generation += 1;
-        file.extend(label.encode());
+        file.extend(label.encode(&keys()));
         file
     };
     [(1, 0), (1, 1), (2, 1), (4, 2), (6, 2)].into_iter().map(|(k, m)| of(k, m, rng)).collect()
 }
 
 fn check_label(file: &[u8]) -> Result<super::Answer, String> {
-    let label = match Label::decode(file) {
+    let label = match Label::peek(file) {
         Ok(label) => label,
         Err(why) => return refused(&why.to_string()),
     };
+    let opened = Label::open(&keys(), file);
+    hold(opened.is_ok() || Label::any_forged(&keys(), file), "what is whole opens, or is forged")?;
     hold(label.number().is_some(), "a label's disk is in its roster")?;
     hold(label.roster.disks.len() == label.roster.geometry.width(), "the roster is as wide as the geometry")?;
     let mut again = vec![0; 2 * BLOCK];
     let at = label.slot_offset() as usize;
-    again[at..at + BLOCK].copy_from_slice(&label.encode());
-    hold(Label::decode(&again) == Ok(label.clone()), "a label written again is the same label")?;
+    again[at..at + BLOCK].copy_from_slice(&label.encode(&keys()));
+    hold(
+        label.vault != VAULT || Label::open(&keys(), &again) == Ok(label.clone()),
+        "a label written again is the same label",
+    )?;
     accepted((label.roster.disks.len(), label.try_out, label.generation > 3))
 }
 

@@ -98,7 +98,12 @@ pub(super) fn facts() -> Vec<Fact> {
         daily_bytes: Some(1 << 30),
     };
     vec![
-        Fact::Born(Born { name: "office".into(), created_ms: 5, authority_der: vec![0x30; 90].into() }),
+        Fact::Born(Born {
+            name: "office".into(),
+            created_ms: 5,
+            authority_der: vec![0x30; 90].into(),
+            try_out: false,
+        }),
         Fact::Client(client),
         Fact::PackAdded(pack),
         Fact::PackDropped { id: PackId([4; 16]), into: PACK },

@@ -97,7 +97,7 @@ impl SimHands {
         if !core.with(|e| e.still_wanted(id)) {
             return Event::Job(id, Err(DiskError::Gone("no longer wanted".into())));
         }
-        Event::Job(id, execute(self.machine.seat(disk), job, core.flaws))
+        Event::Job(id, execute(self.machine.seat(disk), job, &core.keys, core.flaws))
     }
 
     fn choose(&self) -> Option<Chosen> {

@@ -60,7 +60,8 @@ pub struct Machine {
     /// Ceilings and paces of the vault.
     pub limits: Limits,
     entropy: Mutex<SimEntropy>,
-    keys: Arc<KeyRing>,
+    /// The keys of its vault.
+    pub keys: Arc<KeyRing>,
     /// The roster of the newest mount.
     standing: Mutex<Standing>,
     /// For each number the place of its disk among all, those in the drawer last.
@@ -118,9 +119,10 @@ impl Machine {
             created_ms: 0,
             generation: 1,
             promised: 0,
+            owner: [0; 16],
         };
         // The power may go out meanwhile.
-        let _ = coffre_vault::lane::format(disk, &label);
+        let _ = coffre_vault::lane::format(disk, &label, &self.keys);
     }
 
     /// The roster of the newest mount, and the geometry by whose rule it was made.
@@ -153,13 +155,13 @@ impl Machine {
     /// What a disk shows, if it can be read.
     pub fn survey(&self, disk: DiskNo) -> Option<Survey> {
         let id = self.standing().roster.disks.get(disk.ix()).copied();
-        let found = survey(self.seat(disk), self.keys.vault()).ok()?;
+        let found = survey(self.seat(disk), &self.keys).ok()?;
         (Some(found.label.disk) == id).then_some(found)
     }
 
     /// Lets the labels of all disks that can be read say which roster holds, as a box does that comes up.
     fn judge(&self) -> Standing {
-        let label = |disk: &SimDisk| coffre_vault::survey::read_label(disk).ok();
+        let label = |disk: &SimDisk| coffre_vault::survey::read_label(disk, &self.keys).ok();
         let labels: Vec<Label> = self.everything().into_iter().filter_map(|(_, d)| label(d)).collect();
         standing(labels.iter().map(|l| (l.disk, &l.roster))).unwrap_or_else(|| self.standing())
     }
@@ -203,6 +205,7 @@ impl Machine {
             surveys,
             witness: self.read_witness(),
             now_ms: self.clock.mono_ms(),
+            owner: [seed as u8 | 1; 16],
         })?;
         let newborn = engine.catalog().born().is_none();
         let hands = SimHands::new(self.clone(), seed);
@@ -225,6 +228,7 @@ impl Machine {
                 name: "sim".into(),
                 created_ms: self.clock.wall_ms(),
                 authority_der: Vec::new().into(),
+                try_out: true,
             };
             core.submit(vec![Fact::Born(born)], Vec::new());
         }

@@ -214,6 +214,7 @@ impl Engine {
         };
         label.generation += 1;
         label.promised = label.promised.max(epoch);
+        label.owner = self.owner;
         let label = label.clone();
         self.give(disk, Job::Label(label));
     }

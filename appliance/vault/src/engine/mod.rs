@@ -44,6 +44,7 @@ pub use disks::SlotState;
 pub use forget::Hold;
 pub use heal::{Wound, Wounds};
 pub use mount::Mount;
+pub(crate) use mount::open_record;
 pub use report::Report;
 
 /// Names one waiting commit.
@@ -144,6 +145,8 @@ pub struct Engine {
     limits: Limits,
     flaws: Flaws,
     keys: Arc<KeyRing>,
+    /// Mark of this mount in the labels.
+    owner: [u8; 16],
     entropy: Arc<dyn Entropy>,
     geometry: Geometry,
     roster: Roster,

@@ -37,13 +37,15 @@ pub struct Mount {
     pub witness: Option<Witness>,
     /// Running time now.
     pub now_ms: u64,
+    /// Mark of this mount, random: it stands in the labels that it writes.
+    pub owner: [u8; 16],
 }
 
 impl Engine {
     /// Decides the mount and begins it. The effects that follow carry it out; until the coordinator says
     /// otherwise nothing is acknowledged. `Corrupt` when the adopted history cannot be read.
     pub fn mount(from: Mount) -> Result<Self> {
-        let Mount { limits, flaws, keys, entropy, standing, surveys, witness, now_ms } = from;
+        let Mount { limits, flaws, keys, entropy, standing, surveys, witness, now_ms, owner } = from;
         let Standing { roster, geometry } = standing;
         let surveys: Vec<Option<&Survey>> =
             surveys.iter().map(|s| s.as_ref().filter(|s| joined(s, flaws))).collect();
@@ -66,6 +68,7 @@ impl Engine {
             limits,
             flaws,
             keys,
+            owner,
             entropy,
             geometry,
             roster,
@@ -141,7 +144,7 @@ impl History {
 }
 
 /// Opens a record's facts.
-fn open_record(keys: &KeyRing, vault: VaultId, bytes: &[u8]) -> Result<Vec<Fact>> {
+pub(crate) fn open_record(keys: &KeyRing, vault: VaultId, bytes: &[u8]) -> Result<Vec<Fact>> {
     let Found::Record(meta, body) = decode(vault, bytes) else {
         return Err(Fault::corrupt("a journal record changed between two readings"));
     };

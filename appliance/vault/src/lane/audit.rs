@@ -80,7 +80,7 @@ impl Hand<'_> {
 
     /// The slot of this generation has this label, and the other one some label.
     fn label_is_right(&self, label: &Label) -> DiskResult<bool> {
-        let (at, slot) = (label.slot_offset() as usize, label.encode());
+        let (at, slot) = (label.slot_offset() as usize, label.encode(self.keys));
         if !self.shows(layout::LABEL, at as u64, &slot)? {
             return Ok(false);
         }
@@ -92,7 +92,7 @@ impl Hand<'_> {
             _ => {}
         }
         file[at..at + slot.len()].fill(0);
-        Ok(Label::decode(&file).is_ok())
+        Ok(Label::open(self.keys, &file).is_ok())
     }
 
     /// First the slot that holds, then the other one with the generation before.

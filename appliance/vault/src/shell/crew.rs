@@ -126,7 +126,9 @@ impl Crew {
         let queue = if journal { &lanes.journal } else { &lanes.bulk };
         queue.serve(|(id, job): (JobId, Job)| {
             let result = match lanes.disk() {
-                Some(disk) if core.with(|e| e.still_wanted(id)) => lane::execute(&*disk, &job, Flaws::NONE),
+                Some(disk) if core.with(|e| e.still_wanted(id)) => {
+                    lane::execute(&*disk, &job, &core.keys, Flaws::NONE)
+                }
                 _ => Err(DiskError::Gone("it was lost before this was done".into())),
             };
             drop(job);

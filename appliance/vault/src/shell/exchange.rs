@@ -55,7 +55,7 @@ impl House {
         let full = path.canonicalize().map_err(|e| crate::state::trouble("cannot use the disk", path, &e))?;
         let label = FsDisk::attach(&full)
             .map_err(crate::survey::NotOurs::from)
-            .and_then(|disk| read_label(&disk))
+            .and_then(|disk| read_label(&disk, &self.keys))
             .map_err(|e| Fault::absent(format!("{}: {e}", path.display())).next("mount the disk first"))?;
         let mut of = (*self.of()).clone();
         let number = of.disks.iter().position(|d| d.id == label.disk);
@@ -121,7 +121,7 @@ impl House {
         if let Some(disk) = &there {
             disk.hold(&self.holder).map_err(|e| at(path, &e))?;
         }
-        let label = there.and_then(|disk| read_label(&disk).ok());
+        let label = there.and_then(|disk| read_label(&disk, &self.keys).ok());
         if let Some(label) = label.filter(|l| l.vault == of.vault_id) {
             if !label.is_newcomer() {
                 let known = of.roster().contains(&label.disk);
@@ -189,8 +189,11 @@ impl House {
             created_ms: of.created_ms,
             generation: 1,
             promised: 0,
+            owner: [0; 16],
         };
-        write_disk(path, &slots, &label).map_err(|e| at(path, &e)).inspect_err(|_| undo_disk(path))?;
+        write_disk(path, &slots, &label, &self.keys)
+            .map_err(|e| at(path, &e))
+            .inspect_err(|_| undo_disk(path))?;
         of.look_also(path.to_owned());
         self.keep(of).inspect_err(|_| undo_disk(path))
     }
@@ -198,7 +201,8 @@ impl House {
     /// Writes `box.json` and looks where it says from now on.
     fn keep(&self, of: crate::state::BoxFile) -> Result<()> {
         self.state.write_box(&of)?;
-        *lock(&self.lookout) = std::sync::Arc::new(super::lookout::Lookout::new(&of, &self.holder));
+        *lock(&self.lookout) =
+            std::sync::Arc::new(super::lookout::Lookout::new(&of, &self.keys, &self.holder));
         *lock(&self.known) = std::sync::Arc::new(of);
         Ok(())
     }

@@ -4,17 +4,19 @@ use super::crew::{Crew, CrewHands};
 use super::health::Healths;
 use super::lookout::{Lookout, Sight};
 use super::medium::Medium;
-use super::opening::{Seen, open_index, open_keys, refuse_held, see};
+use super::opening::{Seen, open_index, open_keys, refuse_held, see, was_born};
 use super::quota::Takings;
 use super::shared_index::SharedIndex;
 use super::space::Rooms;
 use super::stop::Bell;
+use super::strange::Strangers;
 use super::{keeper, prober};
 use crate::api::IdentityKeys;
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::core::{Core, Parts, lock};
 use crate::disk::Holder;
 use crate::engine::{Engine, Mount, SlotState};
+use crate::init::draw;
 use crate::limits::Limits;
 use crate::memory;
 use crate::ports::{Clock, Entropy, Index};
@@ -67,6 +69,8 @@ pub(crate) struct House {
     pub rooms: Rooms,
     pub takings: Takings,
     pub healths: Healths,
+    /// What was found on disks that is not the vault's.
+    pub(super) strangers: Strangers,
     /// Names of files of repositories that are about to be handed in.
     pub files_under_way: Mutex<std::collections::HashSet<crate::repos::FilePlace>>,
     /// Held by whoever changes clients.
@@ -135,13 +139,37 @@ impl House {
     ) -> Result<Arc<Self>> {
         let mut of = state.read_box()?;
         state.tighten();
-        if !of.born && opening == Opening::Again {
-            return Err(Fault::refused(format!("the making of the vault in {} was cut off", state.path().display()))
-                .next("nothing was stored in it yet: empty the state folder and the disks, and run `coffre init` again"));
-        }
-        let Seen { lookout, sights, standing } = see(&state, &mut of, &holder)?;
+        let keys = open_keys(&state, &of)?;
+        let Seen { lookout, sights, standing } = see(&state, &mut of, &keys, &holder)?;
         refuse_held(&of, &sights, standing.geometry)?;
-        let keys = open_keys(&state, &of, &sights)?;
+        if !of.born && opening == Opening::Again {
+            let seen = was_born(&keys, &standing, &sights);
+            let unborn = |next: &str| {
+                Fault::refused(format!("the making of the vault in {} was cut off", state.path().display()))
+                    .next(next)
+            };
+            match seen? {
+                Some(true) => {
+                    tracing::warn!(
+                        "box.json says that the vault was never made, and the disks say that it was"
+                    );
+                    of.born = true;
+                    state.write_box(&of)?;
+                }
+                Some(false) => {
+                    return Err(unborn(
+                        "nothing was stored in it yet: empty the state folder and the disks, and run `coffre init` again",
+                    ));
+                }
+                None => {
+                    return Err(unborn(
+                        "attach all of its disks: without them nobody can tell whether anything was stored",
+                    ));
+                }
+            }
+        }
+        let strangers = Strangers::default();
+        note_strange(&strangers, &sights, clock.mono_ms());
         let limits = Limits::of(of.try_out);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let index = open_index(&state);
@@ -157,6 +185,16 @@ impl House {
             index: &index,
         };
         let mounted = ground.mount(sights, &mut places)?;
+        let born = mounted.core.with(|e| e.catalog().born().map(|b| b.try_out));
+        if let Some(try_out) = born.filter(|try_out| *try_out != of.try_out) {
+            // What the sealed journal says holds: whoever can write a file makes no real vault a try-out, with locks of seconds.
+            tracing::warn!("box.json says that try-out is {}, the journal {try_out}", of.try_out);
+            mounted.crew.stop();
+            mounted.crew.lanes.iter().for_each(|lanes| lanes.set_disk(None));
+            of.try_out = try_out;
+            state.write_box(&of)?;
+            return Self::open_by(state, opening, holder, clock);
+        }
         let disks = of.disks.len();
         let house = Arc::new(Self {
             rooms: Rooms::new(MAX_DISKS, limits.reserve),
@@ -169,6 +207,7 @@ impl House {
             clock,
             entropy,
             takings: Takings::default(),
+            strangers,
             healths: Healths::new(disks),
             files_under_way: Mutex::default(),
             admin: Mutex::default(),
@@ -276,7 +315,8 @@ impl House {
     pub(super) fn mount_anew(&self, hung: &[DiskId]) -> Result<()> {
         self.note_scrub();
         let mut of = BoxFile::clone(&self.of());
-        let Seen { lookout, mut sights, standing } = see(&self.state, &mut of, &self.holder)?;
+        let Seen { lookout, mut sights, standing } = see(&self.state, &mut of, &self.keys, &self.holder)?;
+        note_strange(&self.strangers, &sights, self.clock.mono_ms());
         for (no, sight) in &mut sights {
             if standing.roster.disks.get(no.ix()).is_some_and(|id| hung.contains(id)) {
                 *sight = Err((SlotState::Suspect, "it does not answer".into()));
@@ -354,6 +394,13 @@ impl House {
     }
 }
 
+/// Notes what disks show that is not the vault's.
+fn note_strange(strangers: &Strangers, sights: &[(DiskNo, Sight)], now_ms: u64) {
+    for found in sights.iter().filter_map(|(_, sight)| sight.as_ref().ok()) {
+        strangers.note(found.survey.label.disk, found.survey.strange.to_string(), now_ms);
+    }
+}
+
 impl Ground<'_> {
     fn mount(&self, sights: Vec<(DiskNo, Sight)>, places: &mut [PathBuf]) -> Result<Mounted> {
         let crew = Crew::new(self.of.disks.len(), self.limits.hang_ms);
@@ -392,6 +439,7 @@ impl Ground<'_> {
             surveys,
             witness,
             now_ms: self.clock.mono_ms(),
+            owner: draw(&**self.entropy),
         })?;
         if self.of.born && engine.writable().is_ok() && engine.catalog().born().is_none() {
             return Err(Fault::corrupt("the journal on the disks has lost its beginning: the vault is empty, and the box knows that it was not")

@@ -15,7 +15,8 @@ use crate::ports::DiskError;
 use crate::state::BoxFile;
 use crate::survey::{Images, NotOurs, Survey, read_label, survey_sharing};
 use coffre_core::diskset::DiskSet;
-use coffre_core::ids::{DiskId, DiskNo, VaultId};
+use coffre_core::ids::{DiskId, DiskNo};
+use coffre_core::keys::KeyRing;
 use coffre_core::label::{BadLabel, Label};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub(crate) type Sight = Result<Found, (SlotState, String)>;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Lookout {
-    vault: VaultId,
+    keys: Arc<KeyRing>,
     roster: Vec<DiskId>,
     holder: Holder,
     /// Where each disk is expected, then other places; any disk may be at any of them.
@@ -57,16 +58,16 @@ enum Shown {
     Held(DiskNo, String),
     /// A disk of ours that is in use elsewhere.
     InUse(DiskNo),
-    /// A disk whose label is damaged, whichever it is.
-    Damaged,
+    /// A disk whose label is damaged or forged, whichever it is, in words.
+    Damaged(String),
     Nothing(SlotState, String),
 }
 
 impl Lookout {
-    pub fn new(of: &BoxFile, holder: &Holder) -> Self {
+    pub fn new(of: &BoxFile, keys: &Arc<KeyRing>, holder: &Holder) -> Self {
         let paths = of.paths();
         let busy = paths.iter().map(|_| Arc::default()).collect();
-        Self { vault: of.vault_id, roster: of.roster(), holder: holder.clone(), paths, busy }
+        Self { keys: keys.clone(), roster: of.roster(), holder: holder.clone(), paths, busy }
     }
 
     /// Looks for the disks in `wanted`, one after the other as in the roster. `in_use`: paths that need no look.
@@ -77,10 +78,10 @@ impl Lookout {
 
     /// Reads the labels at all paths, of disks of this vault only, whatever roster they tell.
     pub fn labels(&self) -> Vec<(PathBuf, Label)> {
-        let vault = self.vault;
+        let keys = self.keys.clone();
         let read = move |path: &Path| {
             let disk = FsDisk::attach(path).ok()?;
-            read_label(&disk).ok().filter(|label| label.vault == vault)
+            read_label(&disk, &keys).ok()
         };
         let shown = self.at_each(|_| true, LABEL_CEILING_MS, read);
         let found = |(path, label): (&PathBuf, Option<Option<Label>>)| Some((path.clone(), label??));
@@ -95,10 +96,10 @@ impl Lookout {
     }
 
     fn look_at_paths(&self, wanted: DiskSet, in_use: &[PathBuf]) -> Vec<Option<Shown>> {
-        let (vault, roster) = (self.vault, self.roster.clone());
+        let (keys, roster) = (self.keys.clone(), self.roster.clone());
         let idle = |path: &Path| !path.as_os_str().is_empty() && !in_use.iter().any(|p| p == path);
         let (images, holder) = (Images::default(), self.holder.clone());
-        let look = move |path: &Path| look_at(path, vault, &roster, wanted, &images, &holder);
+        let look = move |path: &Path| look_at(path, &keys, &roster, wanted, &images, &holder);
         let shown = self.at_each(idle, LOOK_CEILING_MS, look);
         let silent = || Shown::Nothing(SlotState::Suspect, "it does not answer".into());
         let paths = self.paths.iter().zip(shown);
@@ -181,16 +182,16 @@ impl Lookout {
             Some(Shown::InUse(no)) => {
                 (SlotState::Foreign, format!("a copy of disk {no}, which is in use, is in its place"))
             }
-            Some(Shown::Damaged) => (SlotState::Suspect, no_label(disk)),
+            Some(Shown::Damaged(why)) => (SlotState::Suspect, no_label(disk, why)),
             Some(Shown::Nothing(state, why)) => (*state, why.clone()),
         }
     }
 }
 
 /// Without a label a disk cannot be told from any other, and there is no way back for it but an empty one in its place.
-fn no_label(disk: DiskNo) -> String {
+fn no_label(disk: DiskNo, why: &str) -> String {
     format!(
-        "both copies of its label are damaged, so that it cannot be used any more; nothing is lost as long as enough of the \
+        "{why}, so that it cannot be used any more; nothing is lost as long as enough of the \
          others are there: empty it, or take another disk, and say `coffre disk replace {disk} --with PATH`"
     )
 }
@@ -198,7 +199,7 @@ fn no_label(disk: DiskNo) -> String {
 /// What one path shows.
 fn look_at(
     path: &Path,
-    vault: VaultId,
+    keys: &KeyRing,
     roster: &[DiskId],
     wanted: DiskSet,
     images: &Images,
@@ -206,7 +207,7 @@ fn look_at(
 ) -> Shown {
     let nothing = |e: NotOurs| {
         let state = match &e {
-            NotOurs::BadLabel(BadLabel::Damaged) => return Shown::Damaged,
+            NotOurs::BadLabel(BadLabel::Damaged | BadLabel::Forged) => return Shown::Damaged(e.to_string()),
             NotOurs::Unlabelled | NotOurs::Disk(DiskError::Gone(_) | DiskError::NotFound(_)) => {
                 SlotState::Absent
             }
@@ -219,8 +220,7 @@ fn look_at(
         Ok(disk) => Arc::new(disk),
         Err(e) => return nothing(e.into()),
     };
-    let label = match read_label(&*disk) {
-        Ok(label) if label.vault != vault => return nothing(NotOurs::OtherVault(label.vault)),
+    let label = match read_label(&*disk, keys) {
         Ok(label) => label,
         Err(e) => return nothing(e),
     };
@@ -239,7 +239,7 @@ fn look_at(
         Err(e) => return nothing(e.into()),
         Ok(()) => {}
     }
-    match survey_sharing(&*disk, vault, images) {
+    match survey_sharing(&*disk, keys, images) {
         Ok(survey) if survey.label.disk == label.disk => {
             Shown::Wanted(no, Box::new(Found { disk, path: path.to_owned(), survey }))
         }

@@ -22,6 +22,7 @@ mod shared_index;
 mod space;
 mod status;
 mod stop;
+mod strange;
 mod words;
 
 pub(crate) use house::{House, Opening};

@@ -1,25 +1,33 @@
 //! What a house looks at before it mounts: the labels, who holds the disks, the keys, the index.
 
 use super::lookout::{Lookout, Sight};
-use crate::disk::Holder;
-use crate::engine::SlotState;
+use crate::clock::SystemEntropy;
+use crate::disk::{FsDisk, Holder};
+use crate::engine::{Engine, Mount, SlotState};
 use crate::index::{MemIndex, StoredIndex};
 use crate::layout;
+use crate::limits::Limits;
 use crate::ports::{Disk, Index};
 use crate::state::{BoxFile, INDEX_DIR, KEYS_FILE, StateFolder};
+use crate::survey::Survey;
 use coffre_core::diskset::DiskSet;
 use coffre_core::fault::{Fault, Result};
+use coffre_core::flaw::Flaws;
 use coffre_core::geometry::Geometry;
 use coffre_core::ids::{DiskId, DiskNo};
 use coffre_core::keys::KeyRing;
 use coffre_core::label::Label;
-use coffre_core::roster::{Standing, standing};
+use coffre_core::roster::{FIRST_VERSION, Standing, is_plausible, standing};
 use coffre_core::slots::{MAX_SLOT_FILE_LEN, open_root};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 /// How often labels may turn out newer than a moment ago.
 const MOST_LOOKS: usize = 4;
+/// How long a disk may take to show its key slots.
+const KEYS_CEILING_MS: u64 = 2_000;
 
 /// What shows before a mount.
 pub(super) struct Seen {
@@ -29,15 +37,20 @@ pub(super) struct Seen {
 }
 
 /// Looks at every path the box knows, and lets the labels say which disks the vault has; `box.json` follows them.
-pub(super) fn see(state: &StateFolder, of: &mut BoxFile, holder: &Holder) -> Result<Seen> {
-    let mut labels = Lookout::new(of, holder).labels();
+pub(super) fn see(
+    state: &StateFolder,
+    of: &mut BoxFile,
+    keys: &Arc<KeyRing>,
+    holder: &Holder,
+) -> Result<Seen> {
+    let mut labels = Lookout::new(of, keys, holder).labels();
     for _ in 0..MOST_LOOKS {
         let standing = judge(of, labels.iter().map(|(_, l)| l));
         let seen: Vec<(DiskId, PathBuf)> = labels.iter().map(|(p, l)| (l.disk, p.clone())).collect();
         if of.follow(&standing.roster, &seen) {
             state.write_box(of)?;
         }
-        let lookout = Lookout::new(of, holder);
+        let lookout = Lookout::new(of, keys, holder);
         let sights = lookout.look(DiskSet::first(of.disks.len()), &[]);
         let found = || sights.iter().filter_map(|(_, s)| s.as_ref().ok());
         // Judged by the labels that were read together with the journals.
@@ -65,28 +78,28 @@ pub(super) fn refuse_held(of: &BoxFile, sights: &[(DiskNo, Sight)], geometry: Ge
 }
 
 fn judge<'a>(of: &BoxFile, labels: impl Iterator<Item = &'a Label>) -> Standing {
-    let remembered = of.remembered();
+    let labels: Vec<&Label> = labels.collect();
+    let mut remembered = of.remembered();
+    let promised = labels.iter().map(|l| l.promised).max();
+    if promised.is_some_and(|epoch| !is_plausible(remembered.version, epoch)) {
+        // A file that was changed: what the labels say holds, whatever it says.
+        remembered.version = FIRST_VERSION;
+    }
     let nobody = DiskId([0; 16]);
     // Of equal versions a label's holds: it also tells what was changed.
     let mut shown = vec![(nobody, &remembered)];
-    shown.extend(labels.map(|l| (l.disk, &l.roster)));
+    shown.extend(labels.iter().map(|l| (l.disk, &l.roster)));
     let geometry = of.geometry;
-    let otherwise = || Standing { roster: remembered.clone(), geometry };
-    standing(shown).unwrap_or_else(otherwise)
+    standing(shown).unwrap_or_else(|| Standing { roster: remembered.clone(), geometry })
 }
 
-/// The vault's keys: from the slots in the state folder, or from those on any disk.
-pub(super) fn open_keys(
-    state: &StateFolder,
-    of: &BoxFile,
-    sights: &[(DiskNo, Sight)],
-) -> Result<Arc<KeyRing>> {
+/// The vault's keys: from the slots in the state folder, or from those on any disk. Nothing on a disk is believed before.
+pub(super) fn open_keys(state: &StateFolder, of: &BoxFile) -> Result<Arc<KeyRing>> {
     let identity = state.read_identity()?;
     let here = state.read(KEYS_FILE)?.map(|file| (state.file(KEYS_FILE).display().to_string(), file));
-    let on_disks = sights.iter().filter_map(|(no, sight)| {
-        let found = sight.as_ref().ok()?;
-        let file = found.disk.read_at(layout::KEYS, 0, MAX_SLOT_FILE_LEN).ok()?;
-        Some((format!("{} of disk {no}", layout::KEYS), file))
+    let on_disks = of.paths().into_iter().filter_map(|path| {
+        let file = slots_at(path.clone())?;
+        Some((path.join(layout::KEYS).display().to_string(), file))
     });
     let mut trouble =
         Fault::corrupt(format!("{} is missing, and on every disk as well", state.file(KEYS_FILE).display()));
@@ -98,6 +111,41 @@ pub(super) fn open_keys(
         }
     }
     Err(trouble.next("make the state folder anew with `coffre adopt` and the recovery words"))
+}
+
+/// The slot file of whatever is at a path; a disk that hangs has none.
+fn slots_at(path: PathBuf) -> Option<Vec<u8>> {
+    let (tell, told) = channel();
+    let read = move || FsDisk::attach(&path).ok()?.read_at(layout::KEYS, 0, MAX_SLOT_FILE_LEN).ok();
+    // Whoever asked may have stopped waiting.
+    let look = move || drop(tell.send(read()));
+    std::thread::Builder::new().name("look-keys".into()).spawn(look).ok()?;
+    told.recv_timeout(Duration::from_millis(KEYS_CEILING_MS)).ok().flatten()
+}
+
+/// Whether the disks show a vault that began, whatever `box.json` says of it. `None`: nothing of it shows, and not all disks are here
+/// to tell. Nothing is written.
+pub(super) fn was_born(
+    keys: &Arc<KeyRing>,
+    standing: &Standing,
+    sights: &[(DiskNo, Sight)],
+) -> Result<Option<bool>> {
+    let surveys: Vec<Option<Survey>> =
+        sights.iter().map(|(_, sight)| sight.as_ref().ok().map(|found| found.survey.clone())).collect();
+    let whole = surveys.iter().all(Option::is_some);
+    let engine = Engine::mount(Mount {
+        limits: Limits::STANDARD,
+        flaws: Flaws::NONE,
+        keys: keys.clone(),
+        entropy: Arc::new(SystemEntropy),
+        standing: standing.clone(),
+        surveys,
+        witness: None,
+        now_ms: 0,
+        owner: [0; 16],
+    })?;
+    let born = engine.catalog().born().is_some();
+    Ok((born || whole).then_some(born))
 }
 
 /// The index; when its folder cannot be used at all, one in memory: opening the vault never depends on it.

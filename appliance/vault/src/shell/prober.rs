@@ -151,6 +151,7 @@ fn take(house: &House, mounted: &Mounted, no: DiskNo, sight: Sight, memory: &mut
     };
     let Found { disk, path, survey } = found;
     let now_ms = house.clock.mono_ms();
+    house.strangers.note(survey.label.disk, survey.strange.to_string(), now_ms);
     let lanes = &mounted.crew.lanes[no.ix()];
     lanes.set_disk(Some(disk));
     lock(&house.places)[no.ix()] = path;

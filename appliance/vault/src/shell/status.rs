@@ -35,6 +35,13 @@ impl House {
         }
         self.state_reasons().into_iter().for_each(|(light, why)| verdict.say(light, why));
         verdict.disks(&disks);
+        let now_ms = self.clock.mono_ms();
+        for disk in &disks {
+            if let Some(what) = self.strangers.told(disk.id, now_ms) {
+                let why = "that nobody with this vault's keys wrote; it was not believed. Find out who can write to this disk";
+                verdict.say(Light::Amber, format!("disk {} ({}) had {what} {why}", disk.number, disk.path));
+            }
+        }
         core.keeping_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         core.incomplete_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         verdict.tolerance(&report, self.geometry().m() as u32, writable);

@@ -94,6 +94,12 @@ impl House {
         let here = self.slots_here(&own);
         let on_disks: Vec<(DiskNo, Option<SlotFile>)> =
             unknown.iter().filter_map(|no| Some((no, self.slots_on(mounted, no, &own).ok()?))).collect();
+        for (no, _) in on_disks.iter().filter(|(_, file)| file.is_none()) {
+            if let Some(id) = mounted.core.roster.get(no.ix()) {
+                let what = "key slots (keys.age) that are damaged or".to_owned();
+                self.strangers.note(*id, what, self.clock.mono_ms());
+            }
+        }
         let copies = here.iter().cloned().chain(on_disks.iter().filter_map(|(_, file)| file.clone()));
         let Some(best) = newest(copies).filter(|best| self.is_our_key(best)) else { return };
         if here.as_ref() != Some(&best) {

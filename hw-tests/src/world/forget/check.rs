@@ -195,7 +195,7 @@ impl World {
                 let here = |p: &&coffre_core::fact::PackFact| p.disks.contains(&DiskNo(no as u8));
                 e.catalog().packs().filter(here).map(|p| p.id).collect()
             });
-            let done = execute(disk, &Job::ListShards, Flaws::NONE);
+            let done = execute(disk, &Job::ListShards, &self.machine.keys, Flaws::NONE);
             let found: BTreeSet<PackId> =
                 done.map_err(|e| Broken(e.to_string()))?.shards.into_iter().collect();
             if found != expected {
