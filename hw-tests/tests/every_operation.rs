@@ -6,6 +6,7 @@
 use coffre_core::fault::Class;
 use coffre_rig::rng::{Rng, splitmix};
 use coffre_rig::scale;
+use coffre_rig::seeds::announce;
 use coffre_rig::sim::Refusal;
 use coffre_rig::world::Bench;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -117,7 +118,7 @@ fn power_cuts_at_every_operation() {
     let geometries = [(1, 1), (2, 1), (1, 0), (2, 2), (3, 1), (4, 2)];
     let mut cuts: Vec<Cut> = Vec::new();
     let mut courses = 0;
-    for seed in 1.. {
+    for seed in announce("every_operation", "power_cuts_at_every_operation").. {
         for (k, m) in geometries {
             let course = Course { k, m, seed };
             let (ops, boot_ops) = course.ops();
@@ -213,8 +214,9 @@ fn ops_of(course: Course, disk: usize) -> u64 {
 #[test]
 fn every_operation_fails_once() {
     let mut failures = Vec::new();
+    let seed = announce("every_operation", "every_operation_fails_once");
     for (k, m) in [(1, 0), (1, 1), (2, 1), (2, 2), (4, 2)] {
-        let course = Course { k, m, seed: 1 };
+        let course = Course { k, m, seed };
         for disk in 0..usize::from(k + m).min(4) {
             let ops = ops_of(course, disk);
             for refusal in [Refusal::Eio, Refusal::Full, Refusal::Interrupted] {

@@ -4,6 +4,7 @@ use coffre_core::diskset::DiskSet;
 use coffre_core::ids::DiskNo;
 use coffre_rig::rng::Rng;
 use coffre_rig::scale;
+use coffre_rig::seeds::announce;
 use coffre_rig::world::Bench;
 
 /// A box with snapshots of every kind, up, with the disks in `visible`.
@@ -80,9 +81,10 @@ fn cut_at(case: &Cut, ops: u64, seed: u64) -> Option<()> {
 fn a_power_cut_at_every_operation_of_an_exchange() {
     let step = scale("COFFRE_EXCHANGE_STEP", 3);
     let mut states = 0;
+    let from = announce("exchange", "a_power_cut_at_every_operation_of_an_exchange");
     for (n, case) in CUTS.iter().enumerate() {
         for turn in 0.. {
-            if cut_at(case, turn * step + n as u64 % step, n as u64).is_none() {
+            if cut_at(case, turn * step + n as u64 % step, from + n as u64).is_none() {
                 break;
             }
             states += 1;

@@ -3,7 +3,7 @@
 
 use coffre_core::flaw::{Flaw, Flaws};
 use coffre_rig::scale;
-use coffre_rig::seeds::on_two_threads;
+use coffre_rig::seeds::{Ran, Seeded};
 use coffre_rig::world::{FORGET_FLAWS, ForgetCase, ForgetSeen, forget};
 
 const GEOMETRIES: &[(u8, u8)] = &[(1, 0), (1, 1), (2, 1), (1, 1), (2, 1), (2, 2)];
@@ -14,21 +14,26 @@ fn case(seed: u64) -> ForgetCase {
     ForgetCase { seed, k, m, steps, clocks: false, full: false, rot: true, flaws: Flaws::NONE }
 }
 
+/// Seeds of this file's tests that failed once.
+const KEPT: &str = include_str!("../seeds/forgetting.txt");
+
 /// One seed again: `COFFRE_REPLAY=SEED cargo test ... one_again`.
 #[test]
 fn one_again() {
     forget(case(scale("COFFRE_REPLAY", 1))).unwrap_or_else(|why| panic!("{why}"));
 }
 
-fn run_all(count: u64, case: impl Fn(u64) -> ForgetCase + Sync) -> ForgetSeen {
-    on_two_threads(count, |seed| forget(case(seed)), ForgetSeen::add)
+fn run_all(test: &'static str, fresh: u64, case: impl Fn(u64) -> ForgetCase + Sync) -> Ran<ForgetSeen> {
+    let seeded = Seeded { binary: "forgetting", test, kept: KEPT, fresh };
+    seeded.play(|seed| forget(case(seed)), ForgetSeen::add)
 }
 
 /// G9: commits, sharing, forgetting, compaction, merging, scrub and healing interleaved at random, with rot and power cuts.
 #[test]
 fn forgetting_removes_nothing_that_is_needed() {
-    let runs = scale("COFFRE_FORGET_SEEDS", 10_000);
-    let seen = run_all(runs, case);
+    let fresh = scale("COFFRE_FORGET_SEEDS", 10_000);
+    let ran = run_all("forgetting_removes_nothing_that_is_needed", fresh, case);
+    let Ran { seen, seeds: runs, alone: false } = ran else { return };
     let removing = seen.forgotten > runs && seen.freed_packs > runs && seen.compacted > runs / 20;
     let mending = seen.rotten > runs && seen.scrubbed > runs && seen.healings > runs / 2;
     let in_use = seen.deleted > runs / 2 && seen.shown > runs / 20 && seen.files_gone > runs / 4;
@@ -41,26 +46,31 @@ fn forgetting_removes_nothing_that_is_needed() {
 /// G5: the same with clocks that jump, stand still, sleep and lie, while running and across power cuts.
 #[test]
 fn no_clock_makes_anything_expire_early() {
-    let runs = scale("COFFRE_CLOCK_SEEDS", 5_000);
-    let seen = run_all(runs, |seed| ForgetCase { clocks: true, ..case(seed + 1_000_000) });
-    assert!(seen.attacks > runs && seen.forgotten > runs / 2, "the world sleeps: {seen:?}");
+    let fresh = scale("COFFRE_CLOCK_SEEDS", 5_000);
+    let with_clocks = |seed| ForgetCase { clocks: true, ..case(seed) };
+    let Ran { seen, seeds: runs, alone } =
+        run_all("no_clock_makes_anything_expire_early", fresh, with_clocks);
+    assert!(alone || seen.attacks > runs && seen.forgotten > runs / 2, "the world sleeps: {seen:?}");
 }
 
 /// G12: foreign files fill disks and go away again.
 #[test]
 fn full_disks_lose_nothing() {
-    let runs = scale("COFFRE_FULL_SEEDS", 1_000);
-    let seen = run_all(runs, |seed| ForgetCase { full: true, ..case(seed + 2_000_000) });
-    assert!(seen.refused_full > runs / 20, "no disk was ever full: {seen:?}");
+    let fresh = scale("COFFRE_FULL_SEEDS", 1_000);
+    let on_full_disks = |seed| ForgetCase { full: true, ..case(seed) };
+    let Ran { seen, seeds: runs, alone } = run_all("full_disks_lose_nothing", fresh, on_full_disks);
+    assert!(alone || seen.refused_full > runs / 20, "no disk was ever full: {seen:?}");
 }
 
 /// G0: the same seed gives the same trace.
 #[test]
 fn the_same_seed_forgets_the_same() {
-    for seed in 0..30 {
+    let seeded =
+        Seeded { binary: "forgetting", test: "the_same_seed_forgets_the_same", kept: KEPT, fresh: 30 };
+    seeded.check(|seed| {
         let case = ForgetCase { clocks: seed % 2 == 1, ..case(seed) };
-        assert_eq!(forget(case), forget(case), "seed {seed}");
-    }
+        if forget(case) == forget(case) { Ok(()) } else { Err("it plays otherwise the second time".into()) }
+    });
 }
 
 /// G0: each deliberate fault of forgetting is noticed.

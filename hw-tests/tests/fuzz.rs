@@ -1,10 +1,11 @@
 //! G2: no parser panics, takes memory out of proportion, or reads something else than what was written.
 //!
-//! Bounded by default; `COFFRE_FUZZ_INPUTS` for more, `COFFRE_FUZZ_SEED` for others.
+//! Bounded by default; `COFFRE_FUZZ_INPUTS` for more.
 
 use coffre_rig::fuzz::meter::{self, Meter};
 use coffre_rig::fuzz::{self, Answer, Target};
 use coffre_rig::scale;
+use coffre_rig::seeds::announce;
 use std::path::{Path, PathBuf};
 
 #[global_allocator]
@@ -18,8 +19,8 @@ fn folder(target: &Target) -> PathBuf {
 }
 
 /// Every `part`th target: two tests run at once.
-fn run_part(part: usize) {
-    let (inputs, seed) = (scale("COFFRE_FUZZ_INPUTS", INPUTS), scale("COFFRE_FUZZ_SEED", 1));
+fn run_part(part: usize, test: &str) {
+    let (inputs, seed) = (scale("COFFRE_FUZZ_INPUTS", INPUTS), announce("fuzz", test));
     for target in fuzz::targets().iter().skip(part).step_by(2) {
         let figures = fuzz::run(target, inputs, seed, &folder(target))
             .unwrap_or_else(|broken| panic!("a promise is broken by seed {seed}:\n{broken}"));
@@ -39,12 +40,12 @@ fn run_part(part: usize) {
 
 #[test]
 fn no_parser_breaks_its_promise_first_half() {
-    run_part(0);
+    run_part(0, "no_parser_breaks_its_promise_first_half");
 }
 
 #[test]
 fn no_parser_breaks_its_promise_second_half() {
-    run_part(1);
+    run_part(1, "no_parser_breaks_its_promise_second_half");
 }
 
 #[test]

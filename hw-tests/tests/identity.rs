@@ -297,7 +297,7 @@ fn disks_in_any_order_are_the_vault() {
 #[test]
 fn six_disks_in_drawn_arrangements() {
     let masters = Masters::new(6);
-    let mut rng = Rng::new(6);
+    let mut rng = Rng::new(coffre_rig::seeds::announce("identity", "six_disks_in_drawn_arrangements"));
     let mut outcomes = Vec::new();
     for _ in 0..coffre_rig::scale("COFFRE_IDENTITY", 30) {
         let mut order: Vec<usize> = (0..6).collect();

@@ -255,7 +255,8 @@ fn damaged_folders_open_and_serve() {
     (0..50).for_each(|n| index.note_object(&dataset(1), n, object(n)).expect("healthy"));
     drop(index);
     let mut outcomes: BTreeMap<&str, u32> = BTreeMap::new();
-    for seed in 0..50 {
+    let from = coffre_rig::seeds::announce("index", "damaged_folders_open_and_serve");
+    for seed in from..from + 50 {
         let mut rng = Rng::new(seed);
         let bad = dir.path().join(format!("bad-{seed}"));
         let copied = std::process::Command::new("cp").arg("-r").args([&good, &bad]).status();

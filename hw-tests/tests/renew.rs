@@ -1,6 +1,7 @@
 //! New key slots on a disk: after a power cut at any operation the old file or the new one is there, whole.
 
 use coffre_rig::rng::Rng;
+use coffre_rig::seeds::announce;
 use coffre_rig::sim::SimDisk;
 use coffre_vault::layout::KEYS;
 use coffre_vault::ports::{Disk, DiskResult};
@@ -33,7 +34,8 @@ fn with_old_slots(seed: u64, left_over: bool) -> SimDisk {
 fn complaints(replace: fn(&dyn Disk, &[u8]) -> DiskResult<()>) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut finished = 0;
-    for (seed, left_over) in (0..SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
+    let from = announce("renew", "a_power_cut_leaves_old_slots_or_new_ones");
+    for (seed, left_over) in (from..from + SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
         for cut_at in 1..MAX_OPS {
             let disk = with_old_slots(seed, left_over);
             disk.crash_after(cut_at);

@@ -6,7 +6,7 @@ use coffre_core::flaw::Flaws;
 use coffre_core::repo::FileKind;
 use coffre_rig::rng::Rng;
 use coffre_rig::scale;
-use coffre_rig::seeds::on_two_threads;
+use coffre_rig::seeds::{Ran, Seeded};
 use coffre_rig::world::{Bench, RotCase, RotSeen, SCRUB_FLAWS, rot};
 use coffre_vault::put::Put;
 
@@ -15,7 +15,10 @@ fn case(seed: u64) -> RotCase {
     RotCase { seed, k, m, flaws: Flaws::NONE }
 }
 
-/// One seed again: `COFFRE_REPLAY=SEED cargo test ... replay`.
+/// Seeds of this file's tests that failed once.
+const KEPT: &str = include_str!("../seeds/rot.txt");
+
+/// One seed again, with its story on stderr: `COFFRE_TELL=1 COFFRE_REPLAY=SEED cargo test ... replay -- --nocapture`.
 #[test]
 fn replay() {
     rot(case(scale("COFFRE_REPLAY", 1))).unwrap_or_else(|why| panic!("{why}"));
@@ -23,9 +26,11 @@ fn replay() {
 
 #[test]
 fn rot_is_found_and_healed_within_thirty_days() {
-    let count = scale("COFFRE_ROT_SEEDS", 1_000);
-    let seen = on_two_threads(count, |seed| rot(case(seed)), RotSeen::add);
-    assert!(seen.rotten >= count && seen.rotten == seen.healed && seen.cuts > count / 20, "{seen:?}");
+    let (test, fresh) = ("rot_is_found_and_healed_within_thirty_days", scale("COFFRE_ROT_SEEDS", 1_000));
+    let seeded = Seeded { binary: "rot", test, kept: KEPT, fresh };
+    let Ran { seen, seeds, alone } = seeded.play(|seed| rot(case(seed)), RotSeen::add);
+    assert_eq!(seen.rotten, seen.healed, "{seen:?}");
+    assert!(alone || seen.rotten >= seeds && seen.cuts > seeds / 20, "the months are quiet: {seen:?}");
 }
 
 /// G0: each deliberate fault of the scrub is noticed.
@@ -72,7 +77,9 @@ fn the_sample_opens_what_clients_encrypted() {
 
 #[test]
 fn the_same_seed_gives_the_same_months() {
-    for seed in 0..16 {
-        assert_eq!(rot(case(seed)), rot(case(seed)), "seed {seed}");
-    }
+    let seeded = Seeded { binary: "rot", test: "the_same_seed_gives_the_same_months", kept: KEPT, fresh: 16 };
+    seeded.check(|seed| match rot(case(seed)) == rot(case(seed)) {
+        true => Ok(()),
+        false => Err("it plays otherwise the second time".into()),
+    });
 }

@@ -10,6 +10,7 @@ use coffre_core::ids::DiskNo;
 use coffre_rig::coordsim::{COORDINATOR_FLAWS, HOLE_FLAWS, ROSTER_FLAWS};
 use coffre_rig::rng::Rng;
 use coffre_rig::scale;
+use coffre_rig::seeds::Seeded;
 use coffre_rig::world::{Bench, FORGET_FLAWS, HEALING_FLAWS, SCRUB_FLAWS, VAULT_FLAWS};
 
 /// One attempt at the bad course.
@@ -57,6 +58,14 @@ fn blind_sweeping_is_caught() {
     for seed in 0..=seed {
         attempt(seed, Flaws::NONE).unwrap_or_else(|why| panic!("attempt {seed}: {why}"));
     }
+}
+
+/// The same course, with seeds that nobody has seen.
+#[test]
+fn careful_sweeping_loses_nothing() {
+    let (test, kept) = ("careful_sweeping_loses_nothing", include_str!("../seeds/sweep.txt"));
+    let seeded = Seeded { binary: "sweep", test, kept, fresh: scale("COFFRE_SWEEP_SEEDS", 5_000) };
+    seeded.check(|seed| attempt(seed, Flaws::NONE));
 }
 
 /// G0: no flaw of the bank is without a test that hunts it.

@@ -9,6 +9,7 @@
 
 mod check;
 mod disk;
+mod flaws;
 mod nights;
 mod rosters;
 
@@ -16,13 +17,15 @@ use crate::rng::Rng;
 use check::{Ledger, Seats};
 use coffre_core::coord::{Act, Anchor, Coordinator, Plan, Setup, Verdict, plan};
 use coffre_core::diskset::DiskSet;
-use coffre_core::flaw::{Flaw, Flaws};
+use coffre_core::flaw::Flaws;
 use coffre_core::geometry::Geometry;
 use coffre_core::ids::{DiskNo, VaultId};
 use coffre_core::record::{self, Kind};
 use coffre_core::roster::Roster;
 use coffre_core::witness::Witness;
 use disk::{Given, ModelDisk};
+
+pub use flaws::{COORDINATOR_FLAWS, HOLE_FLAWS, ROSTER_FLAWS};
 
 /// What one run simulates.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +77,23 @@ pub struct Outcome {
     pub bad_nights: u64,
     /// Hash over everything that happened.
     pub trace: u64,
+}
+
+impl Outcome {
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.acked += other.acked;
+        self.mounts += other.mounts;
+        self.refused += other.refused;
+        self.checkpoints += other.checkpoints;
+        self.witnessed += other.witnessed;
+        self.begun += other.begun;
+        self.changed += other.changed;
+        self.stranded += other.stranded;
+        self.rotten += other.rotten;
+        self.bad_nights += other.bad_nights;
+        self.trace ^= other.trace;
+    }
 }
 
 /// Runs one case. `Err` says which promise broke, with the seed to replay it.
@@ -465,35 +485,3 @@ impl World {
         self.trace(6, acked);
     }
 }
-
-/// Every coordinator flaw that this model can see.
-pub const COORDINATOR_FLAWS: &[Flaw] = &[
-    Flaw::AckAtM,
-    Flaw::MountAny,
-    Flaw::NoPromise,
-    Flaw::AdoptShortest,
-    Flaw::AdoptFirst,
-    Flaw::WriteBelow,
-    Flaw::AckBeforeMount,
-    Flaw::ReuseEpoch,
-    Flaw::TrustReturned,
-    Flaw::IgnoreWitness,
-    Flaw::WitnessLate,
-    Flaw::DropAtOneCopy,
-    Flaw::CheckpointUnacked,
-    Flaw::TruncateMiddle,
-];
-
-/// Those of holes in a journal.
-pub const HOLE_FLAWS: &[Flaw] = &[Flaw::HoleConvicts, Flaw::HoleCutsTail, Flaw::HolesCount];
-
-/// Those of changes of the roster.
-pub const ROSTER_FLAWS: &[Flaw] = &[
-    Flaw::JoinUnknown,
-    Flaw::JoinBehind,
-    Flaw::JoinOneRule,
-    Flaw::CountNewcomer,
-    Flaw::SeeNewcomer,
-    Flaw::OldRoster,
-    Flaw::ReuseVersion,
-];

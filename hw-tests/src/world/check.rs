@@ -1,6 +1,7 @@
 //! What must hold: promised snapshots read bit-identical, nothing else ever reads wrong, lights tell the truth.
 
 use super::World;
+use coffre_core::coord::Stalled;
 use coffre_core::diskset::DiskSet;
 use coffre_core::fault::Fault;
 use coffre_core::ids::{DiskNo, ObjectId};
@@ -51,6 +52,19 @@ impl World {
         (0..self.n() as u8).map(DiskNo).filter(away).collect()
     }
 
+    /// Snapshots that must be readable while `absent` are absent. None while the box says that its disks show two histories that
+    /// were both acknowledged: then it cannot know which, and says so. That takes a disk that was spoilt.
+    fn promised(&self, absent: DiskSet) -> Vec<ObjectId> {
+        if self.is_torn() && !self.bad.spoilt.is_empty() {
+            return Vec::new();
+        }
+        self.model.promised(absent).map(|(id, _)| *id).collect()
+    }
+
+    fn is_torn(&self) -> bool {
+        self.up.as_ref().is_some_and(|up| up.core.report().stalled == Some(Some(Stalled::Fork)))
+    }
+
     /// Reads one snapshot and compares. `must`: an error is a broken promise; wrong bytes always are.
     fn compare(&mut self, id: &ObjectId, must: bool) -> Result<(), Broken> {
         let Some(up) = self.up.as_ref() else { return Ok(()) };
@@ -82,6 +96,7 @@ impl World {
         let Some(up) = self.up.as_ref() else { return Ok(()) };
         let read_only = up.core.with(|e| e.writable().is_err());
         self.seen.read_only += u64::from(read_only);
+        self.seen.torn += u64::from(self.is_torn());
         let absent = self.all().minus(visible);
         let none_lost =
             up.core.report().disks.iter().all(|d| d.1 == DiskState::Active || d.1 == DiskState::CatchingUp);
@@ -102,7 +117,7 @@ impl World {
     }
 
     fn check_all(&mut self, absent: DiskSet) -> Result<(), Broken> {
-        let promised: Vec<ObjectId> = self.model.promised(absent).map(|(id, _)| *id).collect();
+        let promised = self.promised(absent);
         let Some(up) = self.up.as_ref() else { return Ok(()) };
         let there: Vec<ObjectId> = up.core.with(|e| {
             let catalog = e.catalog();
@@ -133,7 +148,7 @@ impl World {
     /// Reads some snapshots while the box is at work.
     pub(super) fn read_some(&mut self) -> Result<(), Broken> {
         let absent = self.unreadable();
-        let promised: Vec<ObjectId> = self.model.promised(absent).map(|(id, _)| *id).collect();
+        let promised = self.promised(absent);
         for _ in 0..2 {
             if let Some(id) = self.rng.pick(&promised).copied() {
                 self.compare(&id, true)?;
@@ -251,19 +266,29 @@ impl World {
         if self.seen.acked == before {
             return Err(Broken("nothing is wrong and no snapshot is acknowledged".into()));
         }
-        for _ in 0..40 {
-            self.settle(500);
-            let Some(up) = &self.up else { break };
-            // What could not be healed is tried again after a while.
-            up.hands.pass_time(&up.core, 100);
-            while up.core.heal_one().is_some() {}
-            let _ = up.core.upkeep(60_000);
-        }
+        self.pay_debts();
         let Some(up) = &self.up else { return Ok(()) };
         let report = up.core.report();
         if report.can_lose != u32::from(self.case.m) || !report.debt.is_empty() {
             return Err(Broken(format!("nothing is wrong and it never gets whole again: {report:?}")));
         }
         self.check_all(DiskSet::EMPTY)
+    }
+
+    /// Upkeep until nothing is owed, or nothing of it goes away any more. Each step of it writes one pack anew, and a run that
+    /// went on with few disks has left many.
+    fn pay_debts(&mut self) {
+        let (mut least, mut idle) = (usize::MAX, 0);
+        while idle < 40 {
+            self.settle(500);
+            let Some(up) = &self.up else { return };
+            // What could not be healed is tried again after a while.
+            up.hands.pass_time(&up.core, 100);
+            while up.core.heal_one().is_some() {}
+            let _ = up.core.upkeep(60_000);
+            let owed = up.core.report().debt.len();
+            idle = if owed < least { 0 } else { idle + 1 };
+            least = least.min(owed);
+        }
     }
 }

@@ -71,6 +71,8 @@ pub struct Seen {
     pub kills: u64,
     /// Times the box came up read-only.
     pub read_only: u64,
+    /// Times the box said that its disks show two histories that were both acknowledged.
+    pub torn: u64,
     /// Faults injected.
     pub faults: u64,
     /// Upkeep jobs that did something.
@@ -92,6 +94,7 @@ impl Seen {
         self.cuts += other.cuts;
         self.kills += other.kills;
         self.read_only += other.read_only;
+        self.torn += other.torn;
         self.faults += other.faults;
         self.upkeep += other.upkeep;
         self.healing += other.healing;

@@ -7,10 +7,12 @@
 
 use super::bench::Bench;
 use crate::rng::Rng;
-use crate::sim::Strike;
+use crate::sim::{SimDisk, Strike};
 use coffre_core::diskset::DiskSet;
 use coffre_core::flaw::{Flaw, Flaws};
 use coffre_core::ids::{DiskNo, PackId};
+use coffre_core::keys::KeyRing;
+use coffre_core::label::Label;
 use coffre_core::scrub::DAY_MS;
 use coffre_vault::core::Core;
 use coffre_vault::layout;
@@ -82,6 +84,17 @@ pub fn rot(case: RotCase) -> Result<RotSeen, String> {
 /// One shard: its pack and its disk.
 type Place = (PackId, DiskNo);
 
+/// Whether each slot of a disk's label is good by itself.
+fn both_slots_are_good(disk: &SimDisk, keys: &KeyRing) -> bool {
+    let label = disk.peek(layout::LABEL).unwrap_or_default();
+    let half = label.len() / 2;
+    [0..half, half..label.len()].into_iter().all(|slot| {
+        let mut other = label.clone();
+        other[slot].fill(0);
+        Label::open(keys, &other).is_ok()
+    })
+}
+
 struct Rotting {
     case: RotCase,
     rng: Rng,
@@ -92,6 +105,7 @@ struct Rotting {
     /// What the box last said it knows to be lost, noted durably.
     known: BTreeSet<Place>,
     now_ms: u64,
+    telling: bool,
     seen: RotSeen,
 }
 
@@ -122,7 +136,8 @@ impl Rotting {
             }
         }
         let (rotten, known) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { case, rng, bench, whole, rotten, known, now_ms: 0, seen: RotSeen::default() })
+        let telling = std::env::var_os("COFFRE_TELL").is_some();
+        Ok(Self { case, rng, bench, whole, rotten, known, now_ms: 0, telling, seen: RotSeen::default() })
     }
 
     fn play(mut self) -> Result<RotSeen, String> {
@@ -133,6 +148,7 @@ impl Rotting {
             }
             self.look_after()?;
             self.check()?;
+            self.tell(|| "checked".into());
             self.pass_time();
         }
         if let Some((place, since)) = self.rotten.first_key_value() {
@@ -180,7 +196,20 @@ impl Rotting {
         Ok(())
     }
 
+    /// With `COFFRE_TELL` set, a run tells its story on stderr: for replaying one seed.
+    fn tell(&self, what: impl Fn() -> String) {
+        if self.telling {
+            let up = self.bench.core().map(|core| core.report()).map(|r| {
+                let disks: Vec<_> = r.disks.iter().map(|d| (d.1, d.3)).collect();
+                format!("{disks:?} owes {:?}, not now {:?}", r.debt, r.wounds.exceptions)
+            });
+            let (hour, up) = (self.now_ms / 3_600_000, up.unwrap_or_default());
+            eprintln!("hour {hour} {} | rotten {:?} known {:?} | {up}", what(), self.rotten, self.known);
+        }
+    }
+
     fn come_up_again(&mut self) -> Result<(), String> {
+        self.tell(|| "going down".into());
         if self.rng.chance(1, 3) {
             self.seen.kills += 1;
             self.bench.kill();
@@ -195,6 +224,7 @@ impl Rotting {
         let all = self.bench.all();
         self.bench.boot(all).map_err(|e| format!("it does not come up: {e}"))?;
         self.bench.rest();
+        self.tell(|| "up again".into());
         self.still_knows()
     }
 
@@ -211,7 +241,9 @@ impl Rotting {
     }
 
     fn bad_hour(&mut self) -> Result<(), String> {
-        match self.rng.below(10) {
+        let dice = self.rng.below(10);
+        self.tell(|| format!("bad hour {dice}"));
+        match dice {
             0..=4 => {
                 self.rot_a_shard();
             }
@@ -257,7 +289,10 @@ impl Rotting {
                 self.bench.settle(MANY);
             }
             self.bench.machine.keep_note(&core);
-            self.note_known(&core);
+            // What was not noted any more before the power went may be forgotten.
+            if !self.bench.machine.power.is_out() {
+                self.note_known(&core);
+            }
             sim.faults(|f| f.misdirect_writes = Strike::Next(2));
             let _ = self.bench.heal();
             self.bench.rest();
@@ -292,9 +327,7 @@ impl Rotting {
         } else {
             disk.rot(Some(&path), &mut self.rng);
         }
-        if !self.is_whole(place) && self.rotten.insert(place, self.now_ms).is_none() {
-            self.seen.rotten += 1;
-        }
+        self.hit(place);
         Some(place)
     }
 
@@ -303,8 +336,8 @@ impl Rotting {
         if let Some(place) = self.choose() {
             let disk = self.bench.disk(place.1).clone();
             let path = layout::shard(place.0);
-            if disk.lose(&path) && self.rotten.insert(place, self.now_ms).is_none() {
-                self.seen.rotten += 1;
+            if disk.lose(&path) {
+                self.hit(place);
             }
         }
     }
@@ -318,7 +351,10 @@ impl Rotting {
             p.starts_with(layout::JOURNAL) || p.starts_with(layout::CHECKPOINTS) || *p == layout::LABEL
         };
         let files: Vec<&String> = files.iter().filter(kept).collect();
-        if let Some(path) = self.rng.pick(&files).copied() {
+        let picked = self.rng.pick(&files).copied();
+        let keys = &self.bench.machine.keys;
+        // A disk whose label is gone in both slots is a disk that is lost, until its owner comes: none of the bad days here.
+        if let Some(path) = picked.filter(|path| *path != layout::LABEL || both_slots_are_good(&disk, keys)) {
             disk.rot(Some(path), &mut self.rng);
             self.seen.journals += 1;
         }
@@ -351,11 +387,21 @@ impl Rotting {
     /// After something that may damage any file: which ones differ now.
     fn recount(&mut self) {
         let places: Vec<Place> = self.whole.keys().copied().collect();
-        for place in places {
-            if !self.is_whole(place) && !self.rotten.contains_key(&place) {
-                self.rotten.insert(place, self.now_ms);
-                self.seen.rotten += 1;
-            }
+        places.into_iter().for_each(|place| self.hit(place));
+    }
+
+    /// A shard may have been damaged just now. One that the box has healed since it was last asked is damaged anew, and the
+    /// box need not know of that.
+    fn hit(&mut self, place: Place) {
+        if self.is_whole(place) {
+            return;
+        }
+        let counts = |core: &Arc<Core>| core.with(|e| !e.lost_shards(&place.0).has(place.1));
+        if self.bench.core().is_some_and(counts) && self.known.remove(&place) {
+            self.rotten.remove(&place);
+        }
+        if self.rotten.insert(place, self.now_ms).is_none() {
+            self.seen.rotten += 1;
         }
     }
 
