@@ -18,6 +18,10 @@ pub enum Flaw {
     AdoptShortest,
     /// Adopt the first visible disk's journal (R3).
     AdoptFirst,
+    /// Let the highest epoch hold, although something beside its history was acknowledged (R3).
+    NewestMountHolds,
+    /// Write facts in an epoch before its Mount record is acknowledged: then they prove nothing (R4).
+    FactsEarly,
     /// Go on acknowledging with fewer than m + 1 disks and no witness (R1, R5).
     WriteBelow,
     /// Acknowledge before the Mount record is durable (R5).
@@ -127,6 +131,8 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::NoPromise,
     Flaw::AdoptShortest,
     Flaw::AdoptFirst,
+    Flaw::NewestMountHolds,
+    Flaw::FactsEarly,
     Flaw::WriteBelow,
     Flaw::AckBeforeMount,
     Flaw::ReuseEpoch,

@@ -25,7 +25,7 @@ use coffre_core::roster::Roster;
 use coffre_core::witness::Witness;
 use disk::{Given, ModelDisk};
 
-pub use flaws::{COORDINATOR_FLAWS, HOLE_FLAWS, ROSTER_FLAWS};
+pub use flaws::{COORDINATOR_FLAWS, HOLE_FLAWS, PROOF_FLAWS, ROSTER_FLAWS};
 
 /// What one run simulates.
 #[derive(Clone, Copy, Debug)]

@@ -2,10 +2,12 @@
 //!
 //! All valid records of all disks are put into one graph by their hashes. A record is *rooted* when its chain goes
 //! back to a checkpoint or to the beginning without a gap; the rooted record of the highest epoch, then of the
-//! highest number, is the head. So a record that rotted on one disk is healed by another disk's copy, and a tail that
-//! an abandoned mount left behind loses against any newer Mount record.
+//! highest number, is the head, as long as nothing beside its history is known to have been acknowledged (`proofs`). So a
+//! record that rotted on one disk is healed by another disk's copy, and a tail that an abandoned mount left behind loses
+//! against any newer Mount record.
 
 use super::held::{self, Held};
+use super::proofs::Chosen;
 use super::{Anchor, Placed, Spot, Stalled, View};
 use crate::diskset::DiskSet;
 use crate::flaw::{Flaw, Flaws};
@@ -61,19 +63,21 @@ pub struct Plan {
 /// Decides a mount. `views[i]` is what disk `i` of the roster of `n` shows, `None` when it is not visible.
 pub fn plan(n: usize, m: usize, views: &[Option<View>], witness: Option<&Witness>, flaws: Flaws) -> Plan {
     let graph = Graph::new(views);
-    let head = graph.head(views, flaws);
+    let settled = witness.map_or(0, |w| w.confirmed.epoch);
+    let Chosen { head, torn } = graph.head(views, settled, flaws);
     let adopted = graph.adopt(head, views, flaws);
     let visible: DiskSet =
         (0..n as u8).map(DiskNo).filter(|d| views.get(d.ix()).is_some_and(Option::is_some)).collect();
     let top = head.epoch;
     let known = |w: &Witness| top == w.confirmed.epoch || top == w.opening.epoch || builds_on(w, head);
     let witness_current = witness.is_some_and(|w| known(w) || flaws.has(Flaw::IgnoreWitness));
-    let verdict = match refuse(n, m, &graph, &adopted, visible, witness, flaws) {
-        Some(_) if flaws.has(Flaw::MountAny) && !visible.is_empty() => {
-            Verdict::ReadWrite { epoch: next_epoch(views, top, witness, flaws) }
-        }
-        Some(reason) => Verdict::ReadOnly(reason),
-        None => Verdict::ReadWrite { epoch: next_epoch(views, top, witness, flaws) },
+    let refused = match torn {
+        true => Some(Stalled::Fork),
+        false => refuse(n, m, graph.acked, &adopted, visible, witness, flaws),
+    };
+    let verdict = match refused {
+        Some(reason) if !flaws.has(Flaw::MountAny) || visible.is_empty() => Verdict::ReadOnly(reason),
+        _ => Verdict::ReadWrite { epoch: next_epoch(views, graph.seen(top, flaws), witness, flaws) },
     };
     Plan { adopted, verdict, witness_current }
 }
@@ -92,7 +96,7 @@ fn next_epoch(views: &[Option<View>], top: u64, witness: Option<&Witness>, flaws
 fn refuse(
     n: usize,
     m: usize,
-    graph: &Graph,
+    acked: u64,
     adopted: &Adopted,
     visible: DiskSet,
     witness: Option<&Witness>,
@@ -101,16 +105,13 @@ fn refuse(
     let ignore = flaws.has(Flaw::IgnoreWitness);
     let head = adopted.head();
     let absent = n - visible.len();
-    if graph.forked(adopted) {
-        return Some(Stalled::Fork);
-    }
     if let Some(w) = witness
         && (head.epoch < w.confirmed.epoch || head.seq < w.acked)
         && !ignore
     {
         return Some(Stalled::BehindWitness);
     }
-    if graph.acked > head.seq {
+    if acked > head.seq {
         return Some(Stalled::AcknowledgedMissing);
     }
     if absent > m {
@@ -148,8 +149,8 @@ fn builds_on(w: &Witness, head: Anchor) -> bool {
 /// A record's place follows from the record before it. A disk may have written it elsewhere (over other records,
 /// that is), so a place that one disk shows is believed only where it follows.
 pub(super) struct Graph {
-    records: HashMap<RecordHash, Placed>,
-    anchors: HashMap<RecordHash, Anchor>,
+    pub(super) records: HashMap<RecordHash, Placed>,
+    pub(super) anchors: HashMap<RecordHash, Anchor>,
     pub(super) rooted: HashMap<RecordHash, Anchor>,
     /// Highest record that any valid record of the newest epochs says was acknowledged.
     acked: u64,
@@ -203,7 +204,23 @@ impl Graph {
         }
     }
 
-    fn head(&self, views: &[Option<View>], flaws: Flaws) -> Anchor {
+    /// The highest epoch that any record has: that of `top`, the head, but for records beside its history.
+    fn seen(&self, top: u64, flaws: Flaws) -> u64 {
+        let careless = flaws.has(Flaw::NoPromise) || flaws.has(Flaw::ReuseEpoch);
+        if careless { top } else { self.rooted.values().map(|a| a.epoch).max().unwrap_or(top) }
+    }
+
+    fn head(&self, views: &[Option<View>], settled: u64, flaws: Flaws) -> Chosen {
+        let newest = self.newest(views, flaws);
+        let by_epoch = [Flaw::AdoptFirst, Flaw::AdoptShortest, Flaw::TruncateMiddle, Flaw::NewestMountHolds];
+        match by_epoch.into_iter().any(|flaw| flaws.has(flaw)) {
+            true => Chosen { head: newest, torn: false },
+            false => self.chosen(newest, settled),
+        }
+    }
+
+    /// What epoch and number alone say.
+    fn newest(&self, views: &[Option<View>], flaws: Flaws) -> Anchor {
         let newest = |points: &mut dyn Iterator<Item = Anchor>| {
             points.max_by_key(|a| (a.epoch, a.seq, a.hash.0)).unwrap_or(Anchor::GENESIS)
         };
@@ -235,7 +252,7 @@ impl Graph {
     }
 
     /// The whole known chain that ends in `head`, oldest first.
-    fn line(&self, head: Anchor) -> Vec<Placed> {
+    pub(super) fn line(&self, head: Anchor) -> Vec<Placed> {
         let mut line = Vec::new();
         let mut at = head.hash;
         while let Some(r) = self.records.get(&at) {
@@ -272,15 +289,6 @@ impl Graph {
             }
         }
         Adopted { base, chain, have, convicted }
-    }
-
-    /// Whether a rooted record of the head's own epoch is not part of its history.
-    fn forked(&self, adopted: &Adopted) -> bool {
-        let head = adopted.head();
-        let known: HashSet<RecordHash> = adopted.chain.iter().map(|r| r.meta.hash).collect();
-        self.rooted
-            .values()
-            .any(|a| a.epoch == head.epoch && a.seq > adopted.base.seq && !known.contains(&a.hash))
     }
 }
 

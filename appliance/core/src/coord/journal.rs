@@ -31,10 +31,12 @@ impl Coordinator {
         }
     }
 
-    /// The header for a record of facts under the current epoch; `None` while no epoch is open.
+    /// The header for a record of facts under the current epoch; `None` while no epoch is open. The Mount record is
+    /// acknowledged before that: so every record of facts proves that its history was, see `proofs`.
     pub fn facts_header(&self) -> Option<Header> {
-        matches!(self.phase, Phase::Mounting | Phase::Confirming | Phase::Running)
-            .then(|| self.next_header(Kind::Facts, self.epoch, self.salt))
+        let early = self.setup.flaws.has(Flaw::FactsEarly)
+            && matches!(self.phase, Phase::Mounting | Phase::Confirming);
+        (early || self.phase == Phase::Running).then(|| self.next_header(Kind::Facts, self.epoch, self.salt))
     }
 
     /// Takes a drawn record into the journal and gives its place.

@@ -13,8 +13,9 @@
 //!   vouches for fewer);
 //! - **R2** a new epoch is above every epoch promised or seen, and is promised durably on all visible disks before
 //!   any record of it exists;
-//! - **R3** the journal of the highest epoch of a Mount *record* holds, the longest valid one of those;
-//! - **R4** append `Mount{e}`, then bring every visible disk up to it;
+//! - **R3** the journal of the highest epoch of a Mount *record* holds, the longest valid one of those; but none holds beside
+//!   which something is known to have been acknowledged (`proofs`): when there is no other, the box is read-only;
+//! - **R4** append `Mount{e}`, then bring every visible disk up to it; facts only when it is acknowledged;
 //! - **R5** acknowledged means: Mount and record are durable on m + 1 disks (witnessed: on every active one);
 //! - **R6** a disk that drops out stops counting; one that comes back counts after its holes were mended, its divergent
 //!   tail was put aside and it has caught up past the Mount record.
@@ -30,6 +31,7 @@ mod epochs;
 mod held;
 mod journal;
 mod known;
+mod proofs;
 mod roster;
 mod run;
 
@@ -143,7 +145,7 @@ pub enum Stalled {
         /// These.
         disks: DiskSet,
     },
-    /// Two histories under one epoch.
+    /// Two histories, and of both something is known to have been acknowledged.
     Fork,
     /// A change of the roster is under way, or its labels are being brought up to date.
     Changing,
@@ -174,7 +176,7 @@ impl std::fmt::Display for Stalled {
             Self::TooManyConvicted { disks } => {
                 write!(f, "disks {disks:?} lost what they had confirmed as stored: possibly stale")
             }
-            Self::Fork => f.write_str("the disks show two histories of one epoch"),
+            Self::Fork => f.write_str("the disks show two histories that were both acknowledged: nothing is written, so that none of them is lost"),
             Self::Changing => f.write_str("the disks of the vault are being changed or brought into step"),
             Self::Left => f.write_str("it was taken out of the vault"),
         }

@@ -310,6 +310,9 @@ impl Coordinator {
         if self.disks[disk.ix()].presence != Presence::Away {
             return Ok(());
         }
+        if self.contradicted_by(view) && !self.setup.flaws.has(Flaw::NewestMountHolds) {
+            return Err(Stalled::Fork);
+        }
         let mut held = Held::new(disk, view, self.base, self.chain.iter(), self.setup.flaws);
         if !trusted {
             self.doubt(disk, &mut held);
