@@ -179,13 +179,37 @@ fn restarted_before_healing(seed: u64, flaws: Flaws) -> Result<(), String> {
     if it.is_whole(shard) { it.check() } else { Err("it is never healed".into()) }
 }
 
+/// One of the two slots of a label is bad, and the power goes while the scrub writes it right, or in the mount after that. The disk
+/// is still one of the vault.
+fn with_a_rotten_label(seed: u64, flaws: Flaws) -> Result<(), String> {
+    let mut it = It::new(seed, 2, 1, flaws)?;
+    // The one that is looked at first.
+    let no = DiskNo(0);
+    let at = it.rng.below(2) * 4096 + it.rng.below(150);
+    let label = it.bench.disk(no).peek(layout::LABEL).ok_or("there is no label")?;
+    it.bench.disk(no).poke(layout::LABEL, at, &[label[at as usize] ^ 0x10]);
+    it.bench.machine.power.cut_after(1 + it.rng.below(12));
+    it.scrub();
+    it.bench.power_cut(&mut it.rng);
+    it.bench.machine.power.cut_after(1 + it.rng.below(30));
+    let all = it.bench.all();
+    if it.bench.boot(all).is_ok() {
+        it.bench.rest();
+    }
+    it.bench.power_cut(&mut it.rng);
+    it.come_up()?;
+    let here = it.bench.core().map_or(DiskSet::EMPTY, |core| core.with(|e| e.present()));
+    if here == all { it.check() } else { Err(format!("only {here:?} are there")) }
+}
+
 type Attempt = fn(u64, Flaws) -> Result<(), String>;
 
-const COURSES: [(Flaw, Attempt); 4] = [
+const COURSES: [(Flaw, Attempt); 5] = [
     (Flaw::HealUnverified, with_a_bad_source),
     (Flaw::HealWithoutProof, with_a_write_astray),
     (Flaw::HealOverPlace, cut_off),
     (Flaw::ForgetFinds, restarted_before_healing),
+    (Flaw::LabelOverGood, with_a_rotten_label),
 ];
 
 /// G10: the narrow places of healing are passed. Each seed goes through all of them.

@@ -64,6 +64,8 @@ pub enum Flaw {
     HealWithoutProof,
     /// Write a healed shard under its own name at once instead of putting it there when it is proved.
     HealOverPlace,
+    /// Write the label over its good slot while the other one is bad.
+    LabelOverGood,
     /// Leave out the last shard of each pack in the deep scrub.
     ScrubSkipsShard,
     /// Take a shard for whole when its header is, without looking at its blocks.
@@ -154,6 +156,7 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::HealUnverified,
     Flaw::HealWithoutProof,
     Flaw::HealOverPlace,
+    Flaw::LabelOverGood,
     Flaw::ScrubSkipsShard,
     Flaw::ScrubTrustsHeader,
     Flaw::ScrubCursorJumps,

@@ -189,7 +189,16 @@ impl Hand<'_> {
         if self.flaws.has(Flaw::SkipDirSync) { Ok(()) } else { self.disk.sync_dir(path) }
     }
 
+    /// A write may be torn, so it must not be the last good slot that it goes to: when the other one is bad, that is written first,
+    /// with the same content.
     fn label(&self, label: &Label) -> DiskResult<()> {
+        if !self.flaws.has(Flaw::LabelOverGood) && !self.other_slot_is_good(label)? {
+            self.label_slot(&Label { generation: label.generation.saturating_sub(1), ..label.clone() })?;
+        }
+        self.label_slot(label)
+    }
+
+    fn label_slot(&self, label: &Label) -> DiskResult<()> {
         self.disk.open_rw(layout::LABEL)?;
         self.disk.write_at(layout::LABEL, label.slot_offset(), &label.encode(self.keys))?;
         self.sync(layout::LABEL)

@@ -31,8 +31,13 @@ const MANY: usize = 10_000;
 pub const SCRUB_FLAWS: &[Flaw] = &[Flaw::ScrubSkipsShard, Flaw::ScrubTrustsHeader, Flaw::ScrubCursorJumps];
 
 /// Flaws of healing, which need its narrow places: caught in `healing.rs`.
-pub const HEALING_FLAWS: &[Flaw] =
-    &[Flaw::HealUnverified, Flaw::HealWithoutProof, Flaw::HealOverPlace, Flaw::ForgetFinds];
+pub const HEALING_FLAWS: &[Flaw] = &[
+    Flaw::HealUnverified,
+    Flaw::HealWithoutProof,
+    Flaw::HealOverPlace,
+    Flaw::ForgetFinds,
+    Flaw::LabelOverGood,
+];
 
 /// What one run simulates.
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,7 @@ use crate::layout;
 use crate::ports::{DiskError, DiskResult};
 use coffre_core::buffer::Buffer;
 use coffre_core::coord::{Anchor, Spot};
+use coffre_core::flaw::Flaw;
 use coffre_core::label::{LABEL_LEN, Label};
 use coffre_core::scrub::Thing;
 use std::io;
@@ -80,25 +81,34 @@ impl Hand<'_> {
 
     /// The slot of this generation has this label, and the other one some label.
     fn label_is_right(&self, label: &Label) -> DiskResult<bool> {
-        let (at, slot) = (label.slot_offset() as usize, label.encode(self.keys));
-        if !self.shows(layout::LABEL, at as u64, &slot)? {
-            return Ok(false);
-        }
+        Ok(self.own_slot_is_right(label)? && self.other_slot_is_good(label)?)
+    }
+
+    fn own_slot_is_right(&self, label: &Label) -> DiskResult<bool> {
+        self.shows(layout::LABEL, label.slot_offset(), &label.encode(self.keys))
+    }
+
+    /// Whether the slot that `label` does not go to has a label by itself. A medium that fails there has none.
+    pub(super) fn other_slot_is_good(&self, label: &Label) -> DiskResult<bool> {
+        let (at, len) = (label.slot_offset() as usize, label.encode(self.keys).len());
         let mut file = vec![0; LABEL_LEN];
         let mut there = Buffer::new();
-        match self.disk.read_medium(layout::LABEL, 0, LABEL_LEN, &mut there) {
-            Ok(()) if there.len() == LABEL_LEN => file.copy_from_slice(&there),
+        let other = if at == 0 { len } else { 0 };
+        match self.disk.read_medium(layout::LABEL, other as u64, len, &mut there) {
+            Ok(()) if there.len() == len => file[other..other + len].copy_from_slice(&there),
             Err(e @ DiskError::Gone(_)) => return Err(e),
             _ => {}
         }
-        file[at..at + slot.len()].fill(0);
-        Ok(Label::open(self.keys, &file).is_ok())
+        Ok(Label::open(self.keys, &file).is_ok_and(|other| other.disk == label.disk))
     }
 
-    /// First the slot that holds, then the other one with the generation before.
+    /// What is bad is written and nothing else: a slot that is right may be the only one.
     fn write_label_anew(&self, label: &Label) -> DiskResult<()> {
-        self.label(label)?;
         let older = Label { generation: label.generation.saturating_sub(1), ..label.clone() };
-        self.label(&older)
+        if self.flaws.has(Flaw::LabelOverGood) {
+            self.label(label)?;
+            return self.label(&older);
+        }
+        if self.own_slot_is_right(label)? { self.label_slot(&older) } else { self.label(label) }
     }
 }
