@@ -15,6 +15,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -26,6 +27,8 @@ pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
 pub const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
 /// Most connections at once.
 const MAX_CONNECTIONS: usize = 32;
+/// A connection that asks nothing for so long, or does not take what it asked for, is ended.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Bytes of a snapshot behind one `Reply::Data` line.
 const PIECE_BYTES: usize = 1024 * 1024;
 /// Pieces waiting between the vault and the socket.
@@ -67,7 +70,7 @@ pub async fn serve(listener: UnixListener, vault: Vault, authority: Arc<Authorit
             Ok(_) => tracing::warn!("someone else than the owner knocked at the control socket"),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a control connection");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
@@ -86,7 +89,7 @@ async fn converse(
 ) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
-    while let Some(line) = request_line(&mut read).await? {
+    while let Some(line) = timely(request_line(&mut read)).await? {
         let request = match serde_json::from_slice::<Request>(&line) {
             Ok(request) => request,
             Err(e) => {
@@ -134,8 +137,8 @@ fn answer(vault: &Vault, authority: &Authority, pairings: &Pairings, request: Re
         Request::ClientAdd { name, quota_bytes, daily_bytes } => {
             Reply::ClientAdded(vault.client_add(&name, quota_bytes, daily_bytes)?)
         }
-        Request::ClientSet { name, quota, daily } => {
-            Reply::Clients { clients: vec![vault.client_set(&name, quota, daily)?] }
+        Request::ClientSet { name, quota, daily, objects } => {
+            Reply::Clients { clients: vec![vault.client_set(&name, quota, daily, objects)?] }
         }
         Request::ClientList => Reply::Clients { clients: vault.clients() },
         Request::ClientRemove { name } => done(vault.client_remove(&name))?,
@@ -195,8 +198,8 @@ fn audit(request: &Request) {
         Request::ClientAdd { name, quota_bytes, daily_bytes } => {
             tracing::info!(target: "audit", client = %name, ?quota_bytes, ?daily_bytes, "client to be added");
         }
-        Request::ClientSet { name, quota, daily } => {
-            tracing::info!(target: "audit", client = %name, ?quota, ?daily, "client to be so");
+        Request::ClientSet { name, quota, daily, objects } => {
+            tracing::info!(target: "audit", client = %name, ?quota, ?daily, ?objects, "client to be so");
         }
         Request::ClientRemove { name } => {
             tracing::info!(target: "audit", client = %name, "client to be removed")
@@ -241,7 +244,11 @@ async fn send(write: &mut OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
         line = serde_json::to_vec(&Reply::Failed(fault)).map_err(io::Error::other)?;
     }
     line.push(b'\n');
-    write.write_all(&line).await
+    timely(write.write_all(&line)).await
+}
+
+async fn timely<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(PATIENCE, what).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// What is read, then `Data` lines each followed by their bytes, then `Done`; or `Failed` at any point.
@@ -279,7 +286,7 @@ async fn stream_out(
     });
     while let Some((reply, bytes)) = queue.recv().await {
         send(write, &reply).await?;
-        write.write_all(&bytes).await?;
+        timely(write.write_all(&bytes)).await?;
     }
     worker.await.map_err(io::Error::other)?;
     Ok(())

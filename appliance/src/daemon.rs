@@ -7,10 +7,11 @@
 use crate::announce::Announcement;
 use crate::control;
 use crate::doors::http::{self, Street};
-use crate::doors::limits::MAX_STREAMS;
+use crate::doors::limits::{MAX_CONNECTIONS, MAX_ERRANDS, MAX_LISTS, MAX_STREAMS};
 use crate::doors::tls::LeafKeeper;
 use crate::identity::{Authority, certificate_info};
 use crate::pairing::Pairings;
+use crate::process;
 use crate::state::{StateDir, StateLock};
 use coffre_core::fault::{Class, Fault, Result};
 use coffre_vault::Vault;
@@ -28,8 +29,8 @@ use tokio::task::JoinSet;
 
 /// Most addresses to listen on.
 pub const MAX_LISTENERS: usize = 16;
-/// Most blocking threads: one per stream, and some for short questions.
-const MAX_BLOCKING_THREADS: usize = MAX_STREAMS + 80;
+/// Most blocking threads: one per stream, list and errand, and some for short questions.
+const MAX_BLOCKING_THREADS: usize = MAX_STREAMS + MAX_LISTS + MAX_ERRANDS + 64;
 /// How long threads may still run when everything else has stopped.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
@@ -48,6 +49,7 @@ pub struct Plan {
 pub fn run(plan: &Plan) -> Result<()> {
     let state = StateDir::new(&plan.state);
     let lock = state.lock()?;
+    let files = process::raise_open_files()?;
     let vault = match Vault::open(state.path()) {
         Ok(vault) => vault,
         Err(fault) => {
@@ -57,7 +59,7 @@ pub fn run(plan: &Plan) -> Result<()> {
             return Err(fault);
         }
     };
-    let served = prepare_and_serve(plan, &state, &lock, &vault);
+    let served = prepare_and_serve(plan, &state, &lock, &vault, files);
     vault.close();
     drop(lock);
     served
@@ -73,8 +75,23 @@ pub fn exit_code(fault: &Fault) -> u8 {
     }
 }
 
-fn prepare_and_serve(plan: &Plan, state: &StateDir, lock: &StateLock, vault: &Vault) -> Result<()> {
+fn prepare_and_serve(
+    plan: &Plan,
+    state: &StateDir,
+    lock: &StateLock,
+    vault: &Vault,
+    files: u64,
+) -> Result<()> {
     let status = vault.status();
+    let seats = process::seats(files, process::files_in_use(), status.disks.len(), MAX_CONNECTIONS);
+    if seats < MAX_CONNECTIONS {
+        tracing::warn!(
+            files,
+            seats,
+            "few files may be open, so there are fewer connections than {MAX_CONNECTIONS}: \
+            raise LimitNOFILE= of the unit, or `ulimit -n`"
+        );
+    }
     let authority =
         Authority::open(&vault.identity(), status.vault_id, &vault.name(), vault.authority_der())?;
     let authority = Arc::new(authority);
@@ -89,7 +106,7 @@ fn prepare_and_serve(plan: &Plan, state: &StateDir, lock: &StateLock, vault: &Va
         let announcement =
             plan.announce.then(|| Announcement::begin(&vault.name(), &certificate, &served)).flatten();
         let pairings = Arc::new(Pairings::new(vault.name(), certificate, served));
-        let street = Street::new(vault.clone(), status.vault_id, Arc::clone(&authority), pairings);
+        let street = Street::new(vault.clone(), status.vault_id, Arc::clone(&authority), pairings, seats);
         let ended = serve(control, listeners, keeper, Arc::new(street)).await;
         if let Some(announcement) = announcement {
             announcement.end();

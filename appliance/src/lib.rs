@@ -7,7 +7,7 @@
 //! cli/        the command `coffre`, one file per command
 //! identity    the box's authority, its leaves, signed receipts; addresses: what a leaf must cover
 //! pairing     codes with which machines become clients; announce: the box says on the LAN where it is
-//! heap        how memory goes back to the system
+//! heap        how memory goes back to the system; process: no image of it is written, and how many files it may open
 //! state       the state folder: lock, socket, certificate; clock: the time and how it is written
 //! ```
 //! Doors are async; the vault behind them is threads and blocks, so every call to it goes through
@@ -23,5 +23,6 @@ pub mod doors;
 pub mod heap;
 pub mod identity;
 pub mod pairing;
+pub mod process;
 pub mod state;
 pub mod views;

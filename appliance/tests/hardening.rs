@@ -93,3 +93,16 @@ fn plain_http_is_told_to_write_https() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(body).expect("JSON")["error"]["class"], "misuse");
     assert_eq!(it.get("", "/").status, 200, "and TLS goes on as ever");
 }
+
+#[test]
+fn no_image_of_the_daemon_is_written_and_it_takes_the_files_it_may_have() {
+    let it = TestBox::new(1);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", it.pid())).expect("a process");
+    let of = |what: &str| {
+        let line = limits.lines().find(|line| line.starts_with(what)).expect("a limit");
+        line[what.len()..].split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of("Max core file size"), ["0", "0"]);
+    let files = of("Max open files");
+    assert_eq!(files[0], files[1], "raised to what the system lets it have");
+}

@@ -269,9 +269,11 @@ fn a_quota_ends_the_stream_with_507() {
     assert_eq!(repo.list("data"), []);
     repo.keep("data", &body[..1_000_000]);
     // What is there may be sent again when nothing else fits.
-    repo.keep("data", &body[..999_000]);
-    assert_eq!(repo.post(&format!("data/{}", sha256(&body[..999_000])), &body[..999_000]).status, 200);
-    assert_eq!(repo.post(&format!("data/{}", sha256(&body[..5_000])), &body[..5_000]).status, 507);
+    repo.keep("data", &body[..980_000]);
+    assert_eq!(repo.post(&format!("data/{}", sha256(&body[..980_000])), &body[..980_000]).status, 200);
+    // Each file is charged 4 KiB beside its bytes.
+    let more = &body[..8_000];
+    assert_eq!(repo.post(&format!("data/{}", sha256(more)), more).status, 507);
 }
 
 #[test]

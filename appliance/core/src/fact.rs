@@ -52,6 +52,9 @@ pub struct ClientFact {
     /// Most logical bytes it may send within 24 hours.
     #[n(4)]
     pub daily_bytes: Option<u64>,
+    /// Most snapshots and files it may keep.
+    #[n(5)]
+    pub max_objects: Option<u64>,
 }
 
 /// A pack that is durable as shards on disks.

@@ -53,6 +53,9 @@ pub enum Request {
         quota: Option<Ceiling>,
         /// Most logical bytes it may send within 24 hours.
         daily: Option<Ceiling>,
+        /// Most snapshots and files it may keep.
+        #[serde(default)]
+        objects: Option<Ceiling>,
     },
     /// All clients.
     ClientList,

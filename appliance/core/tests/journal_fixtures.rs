@@ -81,6 +81,7 @@ fn facts() -> Vec<Fact> {
         quota_bytes: None,
         created_ms: 1_790_000_000_000,
         daily_bytes: None,
+        max_objects: None,
     };
     vec![
         Fact::Born(Born {

@@ -4,6 +4,7 @@ use clap::Parser;
 use coffre::cli::usage;
 use coffre::daemon::{self, MAX_LISTENERS, Plan};
 use coffre::heap;
+use coffre::process;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    let kept = process::keep_to_itself();
     let Args { state, listen, no_announce } = match Args::try_parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() => {
@@ -49,6 +51,9 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     heap::keep_small();
+    if let Err(error) = kept {
+        tracing::warn!(%error, "the system may write an image of this process, with keys in it, to a file");
+    }
     match daemon::run(&Plan { state, listen, announce: !no_announce }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

@@ -85,8 +85,9 @@ pub fn set(
     name: ClientName,
     quota: Option<Ceiling>,
     daily: Option<Ceiling>,
+    objects: Option<Ceiling>,
 ) -> Outcome<Said> {
-    match knock::ask(state, &Request::ClientSet { name, quota, daily })? {
+    match knock::ask(state, &Request::ClientSet { name, quota, daily, objects })? {
         Reply::Clients { clients } => {
             let views: Vec<ClientView<'_>> = clients.iter().map(Into::into).collect();
             Ok(Said { human: table(&clients), json: json!(views.first()) })
@@ -100,6 +101,14 @@ pub fn ceiling(text: &str) -> std::result::Result<Ceiling, String> {
     match text {
         "default" => Ok(Ceiling::Default),
         bytes => amount::quota(bytes).map(Ceiling::Bytes),
+    }
+}
+
+/// Reads a number of objects, or `default`.
+pub fn count(text: &str) -> std::result::Result<Ceiling, String> {
+    match text {
+        "default" => Ok(Ceiling::Default),
+        count => count.parse().map(Ceiling::Bytes).map_err(|_| "say a number, or default".to_owned()),
     }
 }
 
@@ -132,12 +141,13 @@ fn table(clients: &[ClientInfo]) -> String {
     if clients.is_empty() {
         return "No clients yet. Make one with `coffre client add NAME`.".to_owned();
     }
-    let rows: Vec<[String; 9]> = clients
+    let rows: Vec<[String; 10]> = clients
         .iter()
         .map(|client| {
             [
                 client.name.to_string(),
                 client.datasets.to_string(),
+                format!("{} of {}", client.objects, client.max_objects.unwrap_or(client.default_max_objects)),
                 show::bytes(client.logical_bytes),
                 show::bytes(client.new_bytes),
                 in_force(client.quota_bytes, client.default_quota_bytes),
@@ -148,7 +158,10 @@ fn table(clients: &[ClientInfo]) -> String {
             ]
         })
         .collect();
-    show::table(["CLIENT", "DATA SETS", "KEPT", "NEW", "QUOTA", "IN 24 H", "DAILY", "MADE", ""], &rows)
+    show::table(
+        ["CLIENT", "DATA SETS", "OBJECTS", "KEPT", "NEW", "QUOTA", "IN 24 H", "DAILY", "MADE", ""],
+        &rows,
+    )
 }
 
 fn given(bytes: Option<u64>) -> String {

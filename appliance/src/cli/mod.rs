@@ -126,8 +126,11 @@ enum ClientCommand {
         #[arg(long, value_name = "BYTES", value_parser = client::ceiling)]
         quota: Option<Ceiling>,
         /// Most bytes that it may send within 24 hours, counted as received, or `default`.
-        #[arg(long, value_name = "BYTES", value_parser = client::ceiling, required_unless_present = "quota")]
+        #[arg(long, value_name = "BYTES", value_parser = client::ceiling, required_unless_present_any = ["quota", "objects"])]
         daily: Option<Ceiling>,
+        /// Most snapshots and files that it may keep, or `default`.
+        #[arg(long, value_name = "NUMBER", value_parser = client::count)]
+        objects: Option<Ceiling>,
     },
     /// Make a code with which a machine becomes a client by itself: it opens a page of the box and types it.
     Pair(pair::Options),
@@ -310,7 +313,9 @@ fn run(args: Args, out: &mut Out) -> Outcome<Said> {
         Command::Client(ClientCommand::Add { name, quota, daily }) => {
             client::add(&state, name, quota, daily, out)
         }
-        Command::Client(ClientCommand::Set { name, quota, daily }) => client::set(&state, name, quota, daily),
+        Command::Client(ClientCommand::Set { name, quota, daily, objects }) => {
+            client::set(&state, name, quota, daily, objects)
+        }
         Command::Client(ClientCommand::Pair(options)) => pair::run(&state, options, args.json),
         Command::Client(ClientCommand::Pairings { cancel }) => pair::list(&state, cancel),
         Command::Client(ClientCommand::Rotate { name }) => client::rotate(&state, name, out),

@@ -2,6 +2,8 @@
 
 use super::download::Download;
 use super::limits::RETRY_AFTER_S;
+use super::places::Place;
+use super::seats::Busy;
 use crate::views::ErrorView;
 use bytes::Bytes;
 use coffre_core::fault::{Class, Fault, Result};
@@ -21,12 +23,34 @@ pub type Answer = Response<AnswerBody>;
 pub enum AnswerBody {
     /// Bytes at hand; `None` when they were sent.
     Ready(Option<Bytes>),
+    /// The same, holding a place until they were sent.
+    Charged { bytes: Option<Bytes>, _place: Place },
     /// Bytes on their way from the vault.
     Stream(Download),
     /// Pieces of a length that nobody knows beforehand; a fault ends the connection without an end mark.
     Pages(mpsc::Receiver<Result<Bytes>>),
     /// No bytes, but the length that a GET would have (for HEAD).
     Length,
+}
+
+/// A body on its way out, with what is held until it was given: its connection is at work.
+#[derive(Debug)]
+pub struct Given {
+    body: AnswerBody,
+    _busy: Busy,
+}
+
+/// The answer as it is given: `busy` ends with its body.
+pub fn given(answer: Answer, busy: Busy) -> Response<Given> {
+    answer.map(|body| Given { body, _busy: busy })
+}
+
+/// The same answer, holding a place until it was sent: a list that is made whole.
+pub fn charged(answer: Answer, place: Place) -> Answer {
+    answer.map(|body| match body {
+        AnswerBody::Ready(bytes) => AnswerBody::Charged { bytes, _place: place },
+        other => other,
+    })
 }
 
 /// JSON with this status.
@@ -137,7 +161,9 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         match &mut *self {
-            Self::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Ready(bytes) | Self::Charged { bytes, .. } => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
             Self::Stream(download) => download.poll_next(cx).map(|piece| piece.map(|p| p.map(Frame::data))),
             Self::Pages(pages) => pages.poll_recv(cx).map(|piece| piece.map(|p| p.map(Frame::data))),
             Self::Length => Poll::Ready(None),
@@ -146,7 +172,7 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Ready(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Ready(bytes) | Self::Charged { bytes, .. } => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Stream(download) => download.left_bytes() == 0,
             Self::Pages(_) => false,
             Self::Length => true,
@@ -155,10 +181,29 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Ready(bytes) | Self::Charged { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
             Self::Stream(download) => SizeHint::with_exact(download.left_bytes()),
             // Unknown, so that the Content-Length set by hand stands.
             Self::Pages(_) | Self::Length => SizeHint::default(),
         }
+    }
+}
+
+impl Body for Given {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -26,7 +26,7 @@ impl Attempt {
     /// Something new is kept, and safe.
     pub fn kept(mut self, message: &'static str, facts: &ReceiptFacts) {
         self.told = true;
-        let Self { visit: Visit { client, peer, request_id }, verb, what, .. } = &self;
+        let Self { visit: Visit { client, peer, request_id, .. }, verb, what, .. } = &self;
         let (kept, tolerates) = (&facts.snapshot, facts.tolerates);
         let finding = kept.checked.map_or("not checked", |checked| checked.finding.key());
         tracing::info!(target: "audit", request = %request_id, %peer, %client, verb, what, outcome = "kept", id = %kept.id,
@@ -36,14 +36,19 @@ impl Attempt {
     /// It was done, or nothing had to be.
     pub fn done(mut self, message: &'static str) {
         self.told = true;
-        let Self { visit: Visit { client, peer, request_id }, verb, what, .. } = &self;
+        let Self { visit: Visit { client, peer, request_id, .. }, verb, what, .. } = &self;
         tracing::info!(target: "audit", request = %request_id, %peer, %client, verb, what, outcome = "done", "{message}");
+    }
+
+    /// What changed nothing may be tried without end: of such lines a client has a ration.
+    fn may_tell(&self) -> bool {
+        self.visit.log.of_client(&self.visit.client, self.visit.watch.ms())
     }
 
     /// It was not done, and this is why.
     pub fn failed(mut self, fault: &Fault) {
         self.told = true;
-        let Self { visit: Visit { client, peer, request_id }, verb, what, .. } = &self;
+        let Self { visit: Visit { client, peer, request_id, .. }, verb, what, .. } = &self;
         let outcome = match fault.class {
             Class::Refused => "refused",
             Class::Full => "full",
@@ -52,14 +57,17 @@ impl Attempt {
             Class::Transient => "not now",
             Class::Permanent | Class::Corrupt => "failed",
         };
+        if !self.may_tell() {
+            return;
+        }
         tracing::warn!(target: "audit", request = %request_id, %peer, %client, verb, what, outcome, %fault, "nothing changed");
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.told {
-            let Self { visit: Visit { client, peer, request_id }, verb, what, .. } = &*self;
+        if !self.told && self.may_tell() {
+            let Self { visit: Visit { client, peer, request_id, .. }, verb, what, .. } = &*self;
             tracing::warn!(target: "audit", request = %request_id, %peer, %client, verb, what, outcome = "given up",
                 "nothing changed");
         }

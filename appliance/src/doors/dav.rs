@@ -11,6 +11,7 @@
 use super::answer::{self, Answer};
 use super::dropbox;
 use super::http::{Street, Visit};
+use super::places::For;
 use crate::clock;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::wire::SnapshotInfo;
@@ -55,6 +56,7 @@ fn options(allow: &'static str) -> Answer {
 
 async fn of_all(street: &Street, visit: Visit, request: &Request<Incoming>) -> Result<Answer> {
     let mut listed = folder();
+    let place = street.place(&visit.client, For::List).await?;
     match request.headers().get(DEPTH).map(HeaderValue::as_bytes) {
         Some(b"0") => {}
         Some(b"1") => {
@@ -63,7 +65,7 @@ async fn of_all(street: &Street, visit: Visit, request: &Request<Incoming>) -> R
         }
         _ => return Err(Fault::misuse("a PROPFIND says how deep it looks").next("send Depth: 0 or Depth: 1")),
     }
-    Ok(multistatus(&listed))
+    Ok(answer::charged(multistatus(&listed), place))
 }
 
 async fn of_one(street: &Street, visit: Visit, name: &str) -> Result<Answer> {

@@ -14,12 +14,13 @@ use super::answer::{self, Answer};
 use super::audit::Attempt;
 use super::digests::Digests;
 use super::http::{Street, Visit};
+use super::places::For;
 use super::upload::{self, Upload};
-use super::{give, incoming, receipt};
+use super::{give, incoming, pages, receipt};
 use crate::views::SnapshotView;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::names::{DatasetName, DatasetRef};
-use coffre_core::wire::ReceiptFacts;
+use coffre_core::wire::{ReceiptFacts, SnapshotInfo};
 use coffre_vault::{Vault, Which};
 use hyper::body::{Body, Incoming};
 use hyper::header::LOCATION;
@@ -28,6 +29,8 @@ use serde_json::json;
 
 const READ_ONLY: &str = "GET, HEAD";
 const WRITE_ONLY: &str = "PUT";
+/// Snapshots of one page of a list: the engine is held for as long as it takes to copy them.
+const PAGE: usize = 256;
 /// Of a name that may be no name, so much is put into the log.
 const MAX_NAME_SHOWN: usize = 40;
 
@@ -50,20 +53,56 @@ pub async fn answer(street: &Street, visit: Visit, rest: &[&str], request: Reque
 
 async fn list_datasets(street: &Street, visit: Visit) -> Result<Answer> {
     let client = visit.client.clone();
+    let place = street.place(&client, For::List).await?;
     let names = street.ask(move |vault| Ok(vault.datasets(&client))).await?;
     let list: Vec<_> = names
         .iter()
         .map(|name| json!({"dataset": format!("{}/{name}", visit.client), "name": name}))
         .collect();
-    Ok(answer::json(StatusCode::OK, &json!({ "datasets": list })))
+    Ok(answer::charged(answer::json(StatusCode::OK, &json!({ "datasets": list })), place))
 }
 
 async fn list_snapshots(street: &Street, visit: Visit, name: &str) -> Result<Answer> {
     let dataset = dataset(visit, name)?;
+    let place = street.place(&dataset.client, For::List).await?;
     let wanted = dataset.clone();
-    let snapshots = street.ask(move |vault| vault.snapshots(Some(&wanted))).await?;
-    let list: Vec<SnapshotView<'_>> = snapshots.iter().map(Into::into).collect();
-    Ok(answer::json(StatusCode::OK, &json!({"dataset": dataset, "snapshots": list})))
+    let mut first = Some(street.ask(move |vault| vault.snapshots_after(&wanted, None, PAGE)).await?);
+    let (mut after, mut ended) = (None, false);
+    let next = move |vault: &Vault| -> Result<Option<Vec<u8>>> {
+        if ended {
+            return Ok(None);
+        }
+        let begins = first.is_some();
+        let page = match first.take() {
+            Some(page) => page,
+            None => vault.snapshots_after(&dataset, after, PAGE)?,
+        };
+        ended = page.len() < PAGE;
+        after = page.last().map(|(place, _)| *place).or(after);
+        written(&dataset, &page, begins, ended).map(Some)
+    };
+    Ok(pages::answer(street, place, "application/json", next))
+}
+
+/// One page of a list of snapshots as JSON, with the beginning and the end of the whole where it has them.
+fn written(dataset: &DatasetRef, page: &[(u64, SnapshotInfo)], begins: bool, ends: bool) -> Result<Vec<u8>> {
+    let broken = |e: serde_json::Error| Fault::permanent(format!("a list cannot be written: {e}"));
+    let mut text = Vec::with_capacity(page.len() * 512 + 64);
+    if begins {
+        text.extend_from_slice(b"{\"dataset\":");
+        serde_json::to_writer(&mut text, dataset).map_err(broken)?;
+        text.extend_from_slice(b",\"snapshots\":[");
+    }
+    for (n, (_, info)) in page.iter().enumerate() {
+        if n > 0 || !begins {
+            text.push(b',');
+        }
+        serde_json::to_writer(&mut text, &SnapshotView::from(info)).map_err(broken)?;
+    }
+    if ends {
+        text.extend_from_slice(b"]}\n");
+    }
+    Ok(text)
 }
 
 pub(super) async fn get(
@@ -78,7 +117,7 @@ pub(super) async fn get(
         "latest" => Which::Latest,
         id => Which::Id(id.parse().map_err(|_| no_such_snapshot())?),
     };
-    let place = street.place(&dataset.client).await?;
+    let place = street.place(&dataset.client, give::place_for(request.method())).await?;
     let reader = street.ask(move |vault| vault.read(&dataset, which)).await?;
     give::stored(reader, request, place).await
 }
@@ -95,7 +134,7 @@ pub(super) async fn put(
         let dataset = dataset(visit, name).map_err(upload::as_it_is)?;
         incoming::check_headers(request.headers())?;
         let digests = Digests::from_headers(request.headers()).map_err(upload::as_it_is)?;
-        Ok((dataset, digests, street.place(&client).await.map_err(upload::as_it_is)?))
+        Ok((dataset, digests, street.place(&client, For::Bulk).await.map_err(upload::as_it_is)?))
     };
     let (dataset, digests, place) = match begun.await {
         Ok(begun) => begun,
@@ -132,4 +171,45 @@ pub(super) fn dataset(visit: Visit, name: &str) -> Result<DatasetRef> {
 
 fn no_such_snapshot() -> Fault {
     Fault::absent("there is no such snapshot").next("list them at /v1/datasets/NAME/snapshots")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffre_core::class::LockClass;
+    use coffre_core::ids::ObjectId;
+
+    fn info(n: u8) -> (u64, SnapshotInfo) {
+        let info = SnapshotInfo {
+            dataset: "pc/d".parse().expect("a data set"),
+            id: ObjectId([n; 16]),
+            size: 1,
+            stored_bytes: 1,
+            received_ms: 1,
+            locked_until_ms: 2,
+            class: LockClass::DAYS_30,
+            hash: "blake3:00".into(),
+            checked: None,
+        };
+        (u64::from(n), info)
+    }
+
+    #[test]
+    fn pages_are_one_list() {
+        let dataset = "pc/d".parse().expect("a data set");
+        let all: Vec<_> = (0..5).map(info).collect();
+        for cuts in [vec![0..5], vec![0..2, 2..5], vec![0..2, 2..4, 4..5], vec![0..5, 5..5], vec![0..0]] {
+            let last = cuts.len() - 1;
+            let page = |(n, cut): (usize, &std::ops::Range<usize>)| {
+                written(&dataset, &all[cut.clone()], n == 0, n == last).expect("written")
+            };
+            let text: Vec<u8> = cuts.iter().enumerate().flat_map(page).collect();
+            let list: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+            let count = cuts.iter().map(std::ops::Range::len).sum::<usize>();
+            assert_eq!(
+                (&list["dataset"], list["snapshots"].as_array().map(Vec::len)),
+                (&json!("pc/d"), Some(count))
+            );
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::answer::{self, Answer, AnswerBody};
 use super::download::Download;
-use super::places::Place;
+use super::places::{For, Place};
 use super::ranges::{self, Selected};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::wire::SnapshotInfo;
@@ -18,6 +18,11 @@ use hyper::{Method, Request, Response, StatusCode};
 const COMPLETE: HeaderName = HeaderName::from_static("coffre-complete");
 /// How many newer snapshots `latest` passed over because they are not.
 const PASSED_OVER: HeaderName = HeaderName::from_static("coffre-passed-over");
+
+/// Which places a request for something stored waits for: a HEAD does not wait behind bodies.
+pub fn place_for(method: &Method) -> For {
+    if method == Method::HEAD { For::Errand } else { For::Bulk }
+}
 
 /// Answers a GET or a HEAD with what the reader reads. The place is held until the last byte is.
 pub async fn stored(reader: SnapshotReader, request: &Request<Incoming>, place: Place) -> Result<Answer> {

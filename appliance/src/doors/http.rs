@@ -3,13 +3,14 @@
 //! hyper's header deadline is silently off without a timer: one is set. Requests are answered one by one; a fault of
 //! one connection touches no other. Each request has an id, in the log and in `X-Request-Id`.
 
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, Given};
 use super::auth::{Backoff, Credentials};
+use super::chatter::Chatter;
 use super::limits::{
     HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTION_BUFFER_BYTES, MAX_HEADER_BYTES, MAX_HEADERS,
     MAX_PATH_BYTES, STOP_DEADLINE,
 };
-use super::places::{Place, Places};
+use super::places::{For, Place, Places};
 use super::seats::{Seat, Seats};
 use super::socket::ClientSocket;
 use super::tls::TlsAcceptor;
@@ -25,7 +26,7 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
@@ -57,6 +58,7 @@ pub struct Street {
     authority: Arc<Authority>,
     seats: Arc<Seats>,
     places: Places,
+    chatter: Arc<Chatter>,
     backoff: Backoff,
     pairings: Arc<Pairings>,
     pair_backoff: Backoff,
@@ -74,13 +76,23 @@ pub struct Visit {
     pub peer: IpAddr,
     /// The id of this request.
     pub request_id: String,
+    /// How much may still be written into the log because of it.
+    pub log: Arc<Chatter>,
+    /// The clock of that.
+    pub watch: Stopwatch,
 }
 
 struct Vaulted(Vault);
 
 impl Street {
-    /// The doors of this vault, closed as yet.
-    pub fn new(vault: Vault, vault_id: VaultId, authority: Arc<Authority>, pairings: Arc<Pairings>) -> Self {
+    /// The doors of this vault, closed as yet, with seats for so many connections.
+    pub fn new(
+        vault: Vault,
+        vault_id: VaultId,
+        authority: Arc<Authority>,
+        pairings: Arc<Pairings>,
+        seats: usize,
+    ) -> Self {
         let mut prefix = [0; 4];
         // Ids only have to differ between starts; without dice they still differ within one.
         let _ = aws_lc_rs::rand::fill(&mut prefix);
@@ -88,8 +100,9 @@ impl Street {
             vault: Vaulted(vault),
             vault_id,
             authority,
-            seats: Arc::default(),
+            seats: Arc::new(Seats::new(seats)),
             places: Places::default(),
+            chatter: Arc::default(),
             backoff: Backoff::default(),
             pairings,
             pair_backoff: Backoff::default(),
@@ -140,9 +153,9 @@ impl Street {
         answered.unwrap_or_else(|e| Err(Fault::permanent(format!("the vault did not answer: {e}"))))
     }
 
-    /// A place among the bodies under way; waits for one, but not for ever.
-    pub async fn place(&self, client: &ClientName) -> Result<Place> {
-        self.places.take(client).await
+    /// A place for a body, a list or an errand of this client; waits for one, but not for ever.
+    pub async fn place(&self, client: &ClientName, what: For) -> Result<Place> {
+        self.places.take(client, what).await
     }
 }
 
@@ -164,7 +177,7 @@ pub async fn serve(
             Ok((socket, from)) => {
                 let peer = from.ip().to_canonical();
                 let Some(seat) = street.seats.take(peer) else {
-                    tracing::debug!(%peer, "too many connections: one was turned away");
+                    tracing::debug!(%peer, "all connections are at work: one was turned away");
                     continue;
                 };
                 let connection =
@@ -173,7 +186,9 @@ pub async fn serve(
             }
             Err(error) => {
                 // Out of file descriptors, most likely: what ends soon gives some back.
-                tracing::warn!(%error, "cannot accept a connection");
+                if street.chatter.of_stranger(IpAddr::from([0, 0, 0, 0]), street.watch.ms()) {
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -240,18 +255,31 @@ async fn connection(
 }
 
 /// One request: an id, an answer, a line in the log.
-async fn visited(street: &Street, peer: IpAddr, seat: &Seat, request: Request<Incoming>) -> Answer {
+async fn visited(
+    street: &Street,
+    peer: IpAddr,
+    seat: &Arc<Seat>,
+    request: Request<Incoming>,
+) -> Response<Given> {
+    let busy = seat.works();
     let number = street.requests.fetch_add(1, Ordering::Relaxed);
     let request_id = format!("{}-{number}", street.request_prefix);
     let method = request.method().clone();
     let watch = Stopwatch::start();
     let mut answer = route(street, peer, seat, &request_id, request).await;
-    tracing::info!(request = %request_id, %peer, %method, status = answer.status().as_u16(),
-        ms = watch.ms(), "answered");
+    let now_ms = street.watch.ms();
+    let may_tell = match seat.client() {
+        Some(client) => street.chatter.of_client(&client, now_ms),
+        None => street.chatter.of_stranger(peer, now_ms),
+    };
+    if may_tell {
+        tracing::info!(request = %request_id, %peer, %method, status = answer.status().as_u16(),
+            ms = watch.ms(), "answered");
+    }
     if let Ok(id) = HeaderValue::try_from(&request_id) {
         answer.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
-    answer
+    answer::given(answer, busy)
 }
 
 /// From an address to the room behind it.
@@ -281,13 +309,14 @@ async fn route(
     }
     let client = match believe(street, peer, request_id, request.headers().get(AUTHORIZATION)).await {
         Ok(Some(client)) => {
-            seat.believed();
+            seat.believed(&client);
             client
         }
         Ok(None) => return answer::unauthorized(),
         Err(fault) => return answer::of_fault(&fault),
     };
-    let visit = Visit { client, peer, request_id: request_id.to_owned() };
+    let log = Arc::clone(&street.chatter);
+    let visit = Visit { client, peer, request_id: request_id.to_owned(), log, watch: street.watch };
     match parts(&path).as_deref() {
         Some(["v1", "datasets", rest @ ..]) => dropbox::answer(street, visit, rest, request).await,
         Some(["v1", "dav", rest @ ..]) => dav::answer(street, visit, rest, request).await,
@@ -328,7 +357,10 @@ async fn believe(
     if client.is_none() {
         let delay = street.backoff.failed(peer, street.watch.ms());
         // Neither the name nor the secret: people type the one in the place of the other.
-        tracing::warn!(request = %request_id, %peer, delay_ms = delay.as_millis() as u64, "wrong name or secret");
+        if street.chatter.of_stranger(peer, street.watch.ms()) {
+            let delay_ms = delay.as_millis() as u64;
+            tracing::warn!(request = %request_id, %peer, delay_ms, "wrong name or secret");
+        }
         tokio::time::sleep(delay).await;
     }
     Ok(client)

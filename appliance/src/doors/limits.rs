@@ -7,10 +7,15 @@
 
 use std::time::Duration;
 
-/// Most connections at once, all peers and listeners together.
-pub const MAX_CONNECTIONS: usize = 512;
-/// Most connections at once from one address.
+/// Most connections at once, all peers and listeners together; fewer when the process may not open as many files.
+pub const MAX_CONNECTIONS: usize = 768;
+/// Most connections at once from one address, or from one /64 of IPv6.
 pub const MAX_CONNECTIONS_PER_PEER: usize = 64;
+/// Connections of one client, whatever its addresses: with more it is the first to give up one that idles, as soon as
+/// three quarters of all are taken.
+pub const MAX_CONNECTIONS_PER_CLIENT: usize = 64;
+/// Of a client that has more than these at work in a house where nobody idles, the newest is shown out.
+pub const MAX_BUSY_PER_CLIENT: usize = 24;
 /// About what one idle connection keeps in memory: TLS records both ways and the header buffer.
 pub const CONNECTION_BYTES: usize = 128 * 1024;
 /// What all strangers together may cost in memory, beside what the box needs anyway: sessions, and what the allocator keeps of them.
@@ -28,8 +33,11 @@ pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Headers must be there by then, counted from the end of the handshake or of the request before: also the longest
 /// that a connection may idle between requests.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(20);
-/// A peer that takes no byte of ours for this long is gone.
-pub const WRITE_STALL: Duration = Duration::from_secs(60);
+/// A peer that has kept us waiting for so long, all in all, and taken less than [`WRITE_MIN_BYTES`] meanwhile, is shown out.
+/// Long: a restore may feed a program that builds an index in between.
+pub const WRITE_PATIENCE: Duration = Duration::from_secs(300);
+/// So much a peer takes for each [`WRITE_PATIENCE`] that it keeps us waiting.
+pub const WRITE_MIN_BYTES: u64 = 64 * 1024;
 /// How long, at most, a closed connection is read on so that the peer sees the answer and not a reset.
 pub const LINGER: Duration = Duration::from_secs(3);
 /// How much, at most, is read and thrown away while lingering.
@@ -38,10 +46,27 @@ pub const LINGER_BYTES: usize = 64 * 1024 * 1024;
 pub const BODY_WINDOW: Duration = Duration::from_secs(300);
 /// A body that brings less than this in a whole window is given up.
 pub const BODY_WINDOW_MIN_BYTES: u64 = 64 * 1024;
+/// Frames of a body that may be as small as they like. Each one costs about as much as a kilobyte of content.
+pub const FREE_FRAMES: u64 = 64 * 1024;
+/// Beyond these, so many bytes of content earn one more frame,
+pub const FRAME_WORTH_BYTES: u64 = 512;
+/// and so many frames come in a second: a body of crumbs is read at this pace.
+pub const FRAMES_PER_S: u64 = 4_000;
 /// Most bodies under way at once, in and out together: each has a blocking thread.
 pub const MAX_STREAMS: usize = 48;
 /// Most of them of one client: slow ones, on purpose or not, leave the others their places.
 pub const MAX_STREAMS_PER_CLIENT: usize = 16;
+/// Most lists under way at once: each has a blocking thread and some pages.
+pub const MAX_LISTS: usize = 16;
+/// Most of them of one client.
+pub const MAX_LISTS_PER_CLIENT: usize = 4;
+/// Most small things under way at once (HEAD, locks, keys, configs): they have places of their own, so that they do not wait
+/// behind bulk.
+pub const MAX_ERRANDS: usize = 32;
+/// Most of them of one client.
+pub const MAX_ERRANDS_PER_CLIENT: usize = 8;
+/// Longest announced body that is a small thing.
+pub const ERRAND_BYTES: u64 = 1024 * 1024;
 /// How long a request waits for a free place among them before it is told to come back.
 pub const STREAM_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a body handed to the vault at once.
@@ -68,6 +93,8 @@ pub const RETRY_AFTER_S: u32 = 30;
 
 const _: () = assert!(MAX_CONNECTIONS_PER_PEER * 4 <= MAX_CONNECTIONS, "one peer must not fill the house");
 const _: () = assert!(MAX_STREAMS_PER_CLIENT * 3 <= MAX_STREAMS, "two clients must not take all places");
+const _: () = assert!(MAX_LISTS_PER_CLIENT * 4 <= MAX_LISTS && MAX_ERRANDS_PER_CLIENT * 4 <= MAX_ERRANDS);
+const _: () = assert!(MAX_CONNECTIONS_PER_CLIENT + MAX_CONNECTIONS_PER_PEER < MAX_CONNECTIONS / 4);
 const _: () = assert!(MAX_STREAMS < MAX_CONNECTIONS_PER_PEER, "streams are the scarcer good");
 const _: () = assert!(MAX_CONNECTION_BUFFER_BYTES >= MAX_HEADER_BYTES && MAX_CONNECTION_BUFFER_BYTES >= 8192);
 const _: () = assert!(MAX_PATH_BYTES < MAX_HEADER_BYTES);
@@ -107,9 +134,88 @@ impl Pace {
     }
 }
 
+/// Whether a peer takes what it asked for: what is waited for in vain adds up until enough was taken.
+#[derive(Debug, Default)]
+pub struct OutPace {
+    waited: Duration,
+    taken_bytes: u64,
+}
+
+impl OutPace {
+    /// How much longer the peer may keep us waiting.
+    pub fn patience(&self) -> Duration {
+        WRITE_PATIENCE.saturating_sub(self.waited)
+    }
+
+    /// The peer took `bytes`, after it had kept us waiting for `waited`.
+    pub fn took(&mut self, bytes: u64, waited: Duration) {
+        self.waited += waited;
+        self.taken_bytes += bytes;
+        if self.taken_bytes >= WRITE_MIN_BYTES {
+            *self = Self::default();
+        }
+    }
+}
+
+/// The pace of a body that comes in crumbs. Nothing is refused: what is too many is read later.
+#[derive(Debug, Default)]
+pub struct Crumbs {
+    frames: u64,
+    bytes: u64,
+}
+
+impl Crumbs {
+    /// A frame of so many bytes came, `now_ms` after the body began. How long to leave the next one unread.
+    pub fn took(&mut self, bytes: u64, now_ms: u64) -> Duration {
+        self.frames += 1;
+        self.bytes += bytes;
+        let free = FREE_FRAMES + self.bytes / FRAME_WORTH_BYTES;
+        let due_ms = self.frames.saturating_sub(free).saturating_mul(1_000) / FRAMES_PER_S;
+        Duration::from_millis(due_ms.saturating_sub(now_ms))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_takes_little_is_shown_out_and_who_pauses_is_not() {
+        let second = Duration::from_secs(1);
+        let mut pace = OutPace::default();
+        assert_eq!(pace.patience(), WRITE_PATIENCE);
+        for _ in 0..299 {
+            pace.took(200, second);
+        }
+        assert_eq!(pace.patience(), second, "a few bytes at a time do not renew it");
+        pace.took(WRITE_MIN_BYTES, second);
+        assert_eq!(pace.patience(), WRITE_PATIENCE, "enough was taken");
+        // Small answers over a connection that lives long wait for nothing, and so they may be as small as they like.
+        (0..1_000).for_each(|_| pace.took(10, Duration::ZERO));
+        assert_eq!(pace.patience(), WRITE_PATIENCE);
+    }
+
+    #[test]
+    fn crumbs_are_read_slowly_and_small_pieces_of_a_pipe_are_not() {
+        let mut crumbs = Crumbs::default();
+        assert!((0..FREE_FRAMES).all(|_| crumbs.took(1, 0).is_zero()));
+        let mut wait = Duration::ZERO;
+        for _ in 0..2 * FRAMES_PER_S {
+            wait = wait.max(crumbs.took(1, 0));
+        }
+        assert!(wait > Duration::from_millis(1_900) && wait <= Duration::from_secs(2), "{wait:?}");
+        assert!(crumbs.took(1, 3_000).is_zero(), "time passed");
+        let mut lines = Crumbs::default();
+        assert!(
+            (0..1_000_000u64).all(|n| lines.took(80, n / 4).is_zero()),
+            "lines of 80 bytes, 4,000 a second"
+        );
+        let mut pipe = Crumbs::default();
+        assert!(
+            (0..1_000_000).all(|_| pipe.took(4_096, 0).is_zero()),
+            "a pipe's own pieces, as fast as they come"
+        );
+    }
 
     #[test]
     fn a_trickle_is_given_up_and_a_pause_is_not() {

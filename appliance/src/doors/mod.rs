@@ -10,6 +10,7 @@
 mod answer;
 mod audit;
 mod auth;
+mod chatter;
 mod dav;
 mod digests;
 mod download;
@@ -19,6 +20,7 @@ pub mod http;
 mod incoming;
 pub mod inspect;
 pub mod limits;
+mod pages;
 mod pair;
 mod places;
 mod plain;

@@ -18,6 +18,8 @@ use super::answer::{self, Answer};
 use super::audit::Attempt;
 use super::digests::Digests;
 use super::http::{Street, Visit};
+use super::limits::ERRAND_BYTES;
+use super::places::For;
 use super::upload::{self, Upload};
 use super::{give, incoming};
 use coffre_core::fault::{Class, Fault, Result};
@@ -92,7 +94,8 @@ async fn read(
     name: Option<FileName>,
     request: &Request<Incoming>,
 ) -> Result<Answer> {
-    let place = street.place(&repo.client).await?;
+    let what = if is_small(kind) { For::Errand } else { give::place_for(request.method()) };
+    let place = street.place(&repo.client, what).await?;
     let reader = street.ask(move |vault| vault.repo_read(&repo, kind, name)).await?;
     give::stored(reader, request, place).await
 }
@@ -106,10 +109,14 @@ async fn post(
     request: Request<Incoming>,
 ) -> Result<Answer> {
     let attempt = Attempt::new(&visit, "POST", called(&repo, kind, name));
+    let announced_bytes = request.body().size_hint().exact();
+    let small = is_small(kind) && announced_bytes.is_none_or(|bytes| bytes <= ERRAND_BYTES);
+    let what =
+        if small && (kind == FileKind::Locks || announced_bytes.is_some()) { For::Errand } else { For::Bulk };
     let begun = async {
         incoming::check_headers(request.headers())?;
         let digests = Digests::from_headers(request.headers()).map_err(upload::as_it_is)?;
-        Ok((digests, street.place(&repo.client).await.map_err(upload::as_it_is)?))
+        Ok((digests, street.place(&repo.client, what).await.map_err(upload::as_it_is)?))
     };
     let (digests, place) = match begun.await {
         Ok(begun) => begun,
@@ -118,7 +125,6 @@ async fn post(
             return Ok(answer::with_status(status, &fault));
         }
     };
-    let announced_bytes = request.body().size_hint().exact();
     let wanted = repo.clone();
     let begin = move |vault: &Vault| vault.repo_put(&wanted, kind, name, announced_bytes);
     let other_config = move || Fault::refused(format!("{repo} has another config, and it is not replaced"));
@@ -152,6 +158,11 @@ async fn delete(
         Err(fault) => attempt.failed(fault),
     }
     deleted.map(|()| answer::empty(StatusCode::OK))
+}
+
+/// Files that a client reads and writes around its work: they have places apart, so that no lock waits behind a backup.
+fn is_small(kind: FileKind) -> bool {
+    matches!(kind, FileKind::Config | FileKind::Keys | FileKind::Locks | FileKind::Snapshots)
 }
 
 /// What a file is called in the audit log.

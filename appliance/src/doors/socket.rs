@@ -1,4 +1,4 @@
-//! A client's TCP socket with two manners that neither TLS nor HTTP has: it gives up on a peer that takes nothing,
+//! A client's TCP socket with two manners that neither TLS nor HTTP has: it gives up on a peer that takes too little,
 //! and it lingers.
 //!
 //! **Lingering.** A door often answers before it has read the whole body: wrong secret, quota full. Closing a socket
@@ -7,7 +7,8 @@
 //! its end, then reads and throws away for a bounded time and amount, below TLS, where throwing away is cheap.
 //! A connection that is aborted (a fault in mid-answer) is dropped without shutdown and does not linger.
 
-use super::limits::{LINGER, LINGER_BYTES, WRITE_STALL};
+use super::limits::{LINGER, LINGER_BYTES, OutPace};
+use crate::clock::Stopwatch;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -21,24 +22,30 @@ use tokio::time::{Sleep, sleep};
 #[derive(Debug)]
 pub struct ClientSocket {
     inner: TcpStream,
-    stall: Option<Pin<Box<Sleep>>>,
+    pace: OutPace,
+    /// Since when the peer keeps us waiting, and when that is too long.
+    stall: Option<(Stopwatch, Pin<Box<Sleep>>)>,
     linger: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl ClientSocket {
     /// Wraps a socket that was just accepted.
     pub fn new(inner: TcpStream) -> Self {
-        Self { inner, stall: None, linger: None }
+        Self { inner, pace: OutPace::default(), stall: None, linger: None }
     }
 
-    /// Passes on what a write said, and ends the connection when it has been "not yet" for too long.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.stall = None;
-            return polled;
+    /// Passes on what a write said, and ends the connection when the peer has kept us waiting for too long for what it took.
+    fn watch(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(outcome) = polled {
+            let waited_ms = self.stall.take().map_or(0, |(since, _)| since.ms());
+            let taken_bytes = outcome.as_ref().map_or(0, |bytes| *bytes as u64);
+            self.pace.took(taken_bytes, Duration::from_millis(waited_ms));
+            return Poll::Ready(outcome);
         }
-        ready!(timer(&mut self.stall, WRITE_STALL).as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
+        let patience = self.pace.patience();
+        let (_, timer) = self.stall.get_or_insert_with(|| (Stopwatch::start(), Box::pin(sleep(patience))));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes too little")))
     }
 }
 
@@ -94,9 +101,4 @@ impl AsyncWrite for ClientSocket {
         }
         Poll::Ready(Ok(()))
     }
-}
-
-/// The timer in `slot`, started now if there is none.
-fn timer(slot: &mut Option<Pin<Box<Sleep>>>, length: Duration) -> &mut Pin<Box<Sleep>> {
-    slot.get_or_insert_with(|| Box::pin(sleep(length)))
 }

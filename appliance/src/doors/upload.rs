@@ -10,7 +10,7 @@
 use super::answer;
 use super::digests::{self, Digests};
 use super::limits::{
-    FRAME_COPIED_BELOW, FRAME_COST_BYTES, Pace, UPLOAD_PIECE_BYTES, UPLOAD_PIECES_IN_FLIGHT,
+    Crumbs, FRAME_COPIED_BELOW, FRAME_COST_BYTES, Pace, UPLOAD_PIECE_BYTES, UPLOAD_PIECES_IN_FLIGHT,
 };
 use super::places::Place;
 use crate::clock::Stopwatch;
@@ -71,6 +71,9 @@ pub struct Upload<B> {
 
 /// Why nothing was kept: the status of the answer and the fault in it.
 pub type Refusal = (StatusCode, Fault);
+
+/// A body of crumbs is left alone for so long at least, not for each of them.
+const SHORTEST_REST: Duration = Duration::from_millis(50);
 
 enum Piece {
     /// Frames as they came, not copied together.
@@ -167,7 +170,7 @@ async fn pump(
     send: mpsc::Sender<Piece>,
 ) -> std::result::Result<Option<mpsc::Sender<Piece>>, Refusal> {
     let watch = Stopwatch::start();
-    let mut pace = Pace::new(0);
+    let (mut pace, mut crumbs) = (Pace::new(0), Crumbs::default());
     let (mut piece, mut piece_bytes) = (Vec::new(), 0);
     loop {
         let patience = Duration::from_millis(pace.patience_ms(watch.ms()));
@@ -188,6 +191,10 @@ async fn pump(
         };
         if !pace.took(bytes.len() as u64, watch.ms()) {
             return Err(too_slow());
+        }
+        let rest = crumbs.took(bytes.len() as u64, watch.ms());
+        if rest >= SHORTEST_REST {
+            tokio::time::sleep(rest).await;
         }
         // A frame smaller than what keeping it costs is copied; else a hostile client could make crumbs of a body.
         piece_bytes += bytes.len() + FRAME_COST_BYTES;

@@ -28,6 +28,8 @@ pub struct TestBox {
     url: String,
     /// What the daemon logs.
     pub level: &'static str,
+    /// What a shell does before it becomes the daemon (`ulimit …`).
+    pub limit: &'static str,
 }
 
 /// A client's TLS connection.
@@ -80,6 +82,7 @@ impl TestBox {
             daemon: None,
             url: String::new(),
             level: "trace",
+            limit: "",
         };
         let mut init = Command::new(env!("CARGO_BIN_EXE_coffre"));
         init.arg("--state").arg(made.state()).args(&args).envs(env.iter().copied());
@@ -120,7 +123,12 @@ impl TestBox {
     /// A daemon process of this box, its log appended to `log`.
     pub fn coffred(&self, args: &[&str]) -> std::io::Result<Child> {
         let log = File::options().create(true).append(true).open(self.path("log"))?;
-        Command::new(env!("CARGO_BIN_EXE_coffred"))
+        let coffred = env!("CARGO_BIN_EXE_coffred");
+        let mut command = Command::new(if self.limit.is_empty() { coffred } else { "sh" });
+        if !self.limit.is_empty() {
+            command.arg("-c").arg(format!("{}; exec \"$0\" \"$@\"", self.limit)).arg(coffred);
+        }
+        command
             .arg("--state")
             .arg(self.state())
             .args(args)

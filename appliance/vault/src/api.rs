@@ -22,6 +22,9 @@ use coffre_core::wire::{
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Most data sets of one client: each is named in lists, and has rules and states of its own.
+pub const MAX_DATASETS: usize = 1_000;
+
 /// What `coffre init` was asked to make.
 #[derive(Clone, Debug)]
 pub struct InitPlan {
@@ -184,7 +187,7 @@ impl Vault {
         self.house().client_add(name, quota_bytes, daily_bytes)
     }
 
-    /// Says what a client may keep, and send within 24 hours, from now on; `None` leaves that as it is. `Absent` if there is
+    /// Says what a client may keep, in bytes and in objects, and send within 24 hours, from now on; `None` leaves that as it is. `Absent` if there is
     /// none.
     ///
     /// # Durability
@@ -194,8 +197,9 @@ impl Vault {
         name: &ClientName,
         quota: Option<Ceiling>,
         daily: Option<Ceiling>,
+        objects: Option<Ceiling>,
     ) -> Result<ClientInfo> {
-        self.house().client_set(name, quota, daily)
+        self.house().client_set(name, quota, daily, objects)
     }
 
     /// Voids a client's secret; its data stays. `Absent` if there is none.
@@ -237,6 +241,17 @@ impl Vault {
         self.house().snapshots(dataset)
     }
 
+    /// Up to `max` snapshots of one data set in order of receipt, those after the place `after`, with their places. `Absent` if it
+    /// has none at all.
+    pub fn snapshots_after(
+        &self,
+        dataset: &DatasetRef,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<(u64, SnapshotInfo)>> {
+        self.house().snapshots_after(dataset, after, max)
+    }
+
     /// What `latest` is of one data set. `Absent` if it has no snapshot.
     pub fn latest(&self, dataset: &DatasetRef) -> Result<SnapshotInfo> {
         let house = self.house();
@@ -256,9 +271,22 @@ impl Vault {
     /// `size_hint` is the announced length, when there is one: refused early if it can never fit.
     pub fn put(&self, dataset: &DatasetRef, size_hint: Option<u64>) -> Result<PutStream> {
         let core = self.house().open_for_work()?;
-        if core.with(|e| e.catalog().repo(dataset).is_some()) {
+        let (repo, new, count) = core.with(|e| {
+            let catalog = e.catalog();
+            let new = catalog.snapshots(dataset).is_empty();
+            let count = if new { catalog.datasets_of(&dataset.client).len() } else { 0 };
+            (catalog.repo(dataset).is_some(), new, count)
+        });
+        if repo {
             return Err(Fault::misuse(format!("{dataset} is a repository of restic"))
                 .next("choose another name for the data set"));
+        }
+        if new && count >= MAX_DATASETS {
+            return Err(Fault::full(format!(
+                "{} has {MAX_DATASETS} data sets, and may not have more",
+                dataset.client
+            ))
+            .next("push to one of them: each push is a snapshot of its own"));
         }
         PutStream::begin(self.house(), core, dataset, size_hint, Put::begin)
     }

@@ -14,7 +14,7 @@ use coffre_core::retention::ClockFact;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use forgetting::{Policy, named_packs};
-pub(crate) use receipts::{Amount, Day};
+pub(crate) use receipts::{Amount, Day, OBJECT_BYTES};
 pub use repos::{RepoFigures, is_lock_file};
 
 /// Everything a vault keeps, as its facts say.
@@ -105,7 +105,7 @@ impl Catalog {
             self.inline.insert((order, fact.id));
             self.inline_bytes += bytes;
         }
-        let amount = Amount { logical: fact.size, new: fact.stored_bytes };
+        let amount = amount_of(&fact);
         *self.kept.entry(fact.dataset.client.clone()).or_default() += amount;
         self.received.entry(fact.dataset.client.clone()).or_default().add(fact.received_ms, amount);
         let id = fact.id;
@@ -218,6 +218,19 @@ impl Catalog {
         self.datasets.get(dataset).map_or(&[], Vec::as_slice)
     }
 
+    /// Up to `max` snapshots of a data set that came after a place in the order of receipt, with their places.
+    pub fn snapshots_after(
+        &self,
+        dataset: &DatasetRef,
+        after: Option<u64>,
+        max: usize,
+    ) -> Vec<(u64, &ObjectFact)> {
+        let ids = self.snapshots(dataset);
+        let before = |id: &ObjectId| self.order(id).zip(after).is_some_and(|(order, after)| order <= after);
+        let some = ids[ids.partition_point(before)..].iter().take(max);
+        some.filter_map(|id| self.objects.get(id).map(|entry| (entry.order, &entry.fact))).collect()
+    }
+
     /// All data sets.
     pub fn datasets(&self) -> impl Iterator<Item = &DatasetRef> {
         self.datasets.keys()
@@ -258,6 +271,11 @@ impl Catalog {
     pub fn pack_changes(&self) -> u64 {
         self.census.changes()
     }
+}
+
+/// What an object counts for.
+fn amount_of(fact: &ObjectFact) -> Amount {
+    Amount { logical: fact.size, new: fact.stored_bytes, ..Amount::one(fact.file.is_none()) }
 }
 
 /// Bytes a pack takes on all its disks: data and parity, headers and checksums aside.

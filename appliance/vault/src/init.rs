@@ -414,6 +414,7 @@ pub(crate) fn at(path: &Path, e: &DiskError) -> Fault {
         DiskError::Exists(_) => Fault::refused(text),
         DiskError::Held(_) => Fault::refused(text).next(HELD_NEXT),
         DiskError::Full(_) => Fault::full(text),
+        DiskError::Shortage { .. } => Fault::transient(text),
         DiskError::Io { .. } => Fault::permanent(text),
     }
 }

@@ -10,7 +10,6 @@ use coffre_core::buffer::Buffer;
 use coffre_core::fact::PackFact;
 use coffre_core::ids::{DiskNo, PackId, VaultId};
 use coffre_core::shard::{BLOCK_LEN, BlockTable, HEADER_LEN, SUM_LEN, ShardHeader, shard_len};
-use std::io;
 use std::ops::Range;
 
 /// Blocks that are read at once: 1 MiB.
@@ -204,7 +203,7 @@ fn told<T>(read: DiskResult<T>, failing: Damage) -> DiskResult<Result<T, Damage>
     match read {
         Ok(value) => Ok(Ok(value)),
         Err(DiskError::NotFound(_)) => Ok(Err(Damage::ABSENT)),
-        Err(DiskError::Io { source, .. }) if source.kind() != io::ErrorKind::TimedOut => Ok(Err(failing)),
+        Err(e) if e.medium_fails() => Ok(Err(failing)),
         Err(e) => Err(e),
     }
 }

@@ -30,6 +30,15 @@ pub enum DiskError {
     /// No space left.
     #[error("no space left on the disk: {0}")]
     Full(String),
+    /// The box itself is short of something that the operation needs (descriptors, memory). It says nothing of the disk, and
+    /// nothing of what lies on it: the same may be asked again.
+    #[error("{what}: {source}; nothing is wrong with the disk, the box is short of it")]
+    Shortage {
+        /// Which operation on which file.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Anything else the system said: trouble with this disk.
     #[error("{what}: {source}")]
     Io {
@@ -38,6 +47,14 @@ pub enum DiskError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl DiskError {
+    /// Whether the medium fails under a file that is there. A disk that is gone or does not answer, and a box that is short of
+    /// something, say nothing of the file.
+    pub fn medium_fails(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() != io::ErrorKind::TimedOut)
+    }
 }
 
 /// Result of a disk operation.

@@ -300,13 +300,11 @@ impl Core {
         Fault::corrupt(format!("pack {} shard {shard}: {why}", pack.id))
     }
 
-    /// A shard that could not be read. A disk that is away or slow says nothing about its shards; a file that is
+    /// A shard that could not be read. A disk that is away or slow, or a box short of descriptors, says nothing about its shards; a file that is
     /// gone or a medium that fails does.
     pub(crate) fn trouble(&self, pack: &PackFact, shard: usize, error: &DiskError) -> Fault {
         match error {
-            DiskError::Io { source, .. } if source.kind() != std::io::ErrorKind::TimedOut => {
-                self.damaged(pack, shard, &error.to_string())
-            }
+            error if error.medium_fails() => self.damaged(pack, shard, &error.to_string()),
             DiskError::NotFound(_) => self.damaged(pack, shard, &error.to_string()),
             _ => Fault::transient(format!("pack {} shard {shard}: {error}", pack.id)),
         }

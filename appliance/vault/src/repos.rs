@@ -22,9 +22,6 @@ use std::sync::Arc;
 
 /// Most repositories of one client.
 pub const MAX_REPOS: usize = 64;
-/// Most files in the repositories of one client, hidden ones included: the catalogue of all of them is in memory. In packs of
-/// restic's usual length that is 16 TB.
-pub const MAX_FILES: u64 = 1_000_000;
 /// Longest lock of restic's: they are some hundred bytes, ride in the journal, and are no way around other ceilings.
 pub const MAX_LOCK_BYTES: u64 = 8 << 10;
 /// Most locks in one repository at once.
@@ -160,12 +157,12 @@ impl Vault {
     ) -> Result<FileStream> {
         let house = self.house().clone();
         let core = house.open_for_work()?;
-        let (there, known, files, locks) = core.with(|e| {
+        let (there, known, locks) = core.with(|e| {
             let catalog = e.catalog();
             let known = name.is_some_and(|name| catalog.file(repo, kind, name).is_some());
             let locks =
                 if kind == FileKind::Locks { catalog.files(repo, kind, None, MAX_LOCKS).len() } else { 0 };
-            (is_there(catalog.repo(repo)), known, catalog.files_of(&repo.client), locks)
+            (is_there(catalog.repo(repo)), known, locks)
         });
         if !there {
             return Err(house.perhaps_hidden(no_such_repo(repo)));
@@ -173,8 +170,8 @@ impl Vault {
         let way = if known {
             Way::Compare { hasher: digest::Context::new(&digest::SHA256), size: 0 }
         } else {
-            if files >= MAX_FILES || locks >= MAX_LOCKS {
-                return Err(too_many(repo, kind));
+            if locks >= MAX_LOCKS {
+                return Err(too_many_locks(repo));
             }
             check_lock_len(kind, size_hint.unwrap_or(0))?;
             let make = |core: Arc<Core>, repo: DatasetRef, class: LockClass| {
@@ -394,16 +391,9 @@ fn no_such_repo(repo: &DatasetRef) -> Fault {
     Fault::absent(format!("there is no repository {repo}")).next("make it with restic init")
 }
 
-fn too_many(repo: &DatasetRef, kind: FileKind) -> Fault {
-    match kind {
-        FileKind::Locks => Fault::full(format!("there are {MAX_LOCKS} locks in {repo} already"))
-            .next("remove those that are stale with restic unlock"),
-        _ => Fault::full(format!(
-            "{} has {MAX_FILES} files in its repositories, and may not have more",
-            repo.client
-        ))
-        .next("make larger packs (restic --pack-size), or prune"),
-    }
+fn too_many_locks(repo: &DatasetRef) -> Fault {
+    Fault::full(format!("there are {MAX_LOCKS} locks in {repo} already"))
+        .next("remove those that are stale with restic unlock")
 }
 
 fn check_lock_len(kind: FileKind, len: u64) -> Result<()> {

@@ -40,8 +40,9 @@ impl PutStream {
         make: impl FnOnce(Arc<Core>, DatasetRef, LockClass) -> Result<Put>,
     ) -> Result<Self> {
         core.with(|e| e.writable())?;
-        house.expect_room(&core, &dataset.client, size_hint)?;
-        let taking = house.takings.begin(&core, &dataset.client);
+        let snapshot = core.with(|e| e.catalog().repo(dataset).is_none());
+        house.expect_room(&core, &dataset.client, snapshot, size_hint)?;
+        let taking = house.takings.begin(&core, &dataset.client, snapshot);
         let class = core.with(|e| e.catalog().policy(dataset).class);
         let put = make(core.clone(), dataset.clone(), class)?;
         Ok(Self { house: house.clone(), core, put, taking })

@@ -182,7 +182,11 @@ fn read_checkpoints(disk: &dyn Disk, keys: &KeyRing, images: &Images, out: &mut 
             continue;
         }
         // A checkpoint that cannot be read is one this disk does not have; the others do.
-        let Ok(bytes) = from_medium(disk, &path, 0, len as usize) else { continue };
+        let bytes = match from_medium(disk, &path, 0, len as usize) {
+            Ok(bytes) => bytes,
+            Err(e) if e.medium_fails() || matches!(e, DiskError::NotFound(_)) => continue,
+            Err(e) => return Err(e),
+        };
         if let Some(anchor) = checkpoint::verify(keys.vault(), &bytes).filter(|a| a.seq == seq) {
             // One that is the same as one that opened opens.
             if !images.has(anchor.hash, &bytes) && checkpoint::open_each(keys, &bytes, drop).is_err() {
@@ -200,24 +204,28 @@ fn read_journal(disk: &dyn Disk, keys: &KeyRing, out: &mut Survey) -> DiskResult
     for segment in names(disk, layout::JOURNAL)?.iter().filter_map(|n| layout::segment_number(n)) {
         let path = layout::segment(segment);
         let len = disk.len(&path)?.min(MAX_SEGMENT_LEN);
-        let bytes = read_through(disk, &path, len as usize);
+        let bytes = read_through(disk, &path, len as usize)?;
         scan(keys, segment, &bytes, out);
     }
     Ok(())
 }
 
-/// The whole file; blocks that cannot be read are zeros, so that one bad sector costs its records and no more.
-fn read_through(disk: &dyn Disk, path: &str, len: usize) -> Vec<u8> {
-    if let Ok(bytes) = from_medium(disk, path, 0, len) {
-        return bytes;
+/// The whole file; blocks that cannot be read are zeros, so that one bad sector costs its records and no more. A disk that
+/// is gone, and a box that is short of descriptors, do not show zeros where there are records.
+fn read_through(disk: &dyn Disk, path: &str, len: usize) -> DiskResult<Vec<u8>> {
+    match from_medium(disk, path, 0, len) {
+        Err(e) if e.medium_fails() => {}
+        whole => return whole,
     }
     let mut bytes = vec![0; len];
     for at in (0..len).step_by(BLOCK) {
-        if let Ok(block) = from_medium(disk, path, at as u64, BLOCK.min(len - at)) {
-            bytes[at..at + block.len()].copy_from_slice(&block);
+        match from_medium(disk, path, at as u64, BLOCK.min(len - at)) {
+            Ok(block) => bytes[at..at + block.len()].copy_from_slice(&block),
+            Err(e) if e.medium_fails() => {}
+            Err(e) => return Err(e),
         }
     }
-    bytes
+    Ok(bytes)
 }
 
 fn scan(keys: &KeyRing, segment: u32, bytes: &[u8], out: &mut Survey) {

@@ -96,6 +96,7 @@ pub(super) fn facts() -> Vec<Fact> {
         quota_bytes: Some(1 << 40),
         created_ms: 5,
         daily_bytes: Some(1 << 30),
+        max_objects: Some(1 << 20),
     };
     vec![
         Fact::Born(Born {

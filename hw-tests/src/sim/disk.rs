@@ -249,6 +249,7 @@ impl SimDisk {
             Err(DiskError::Full(_)) => 4,
             Err(DiskError::Io { .. }) => 5,
             Err(DiskError::Held(_)) => 6,
+            Err(DiskError::Shortage { .. }) => 7,
         };
         state.note(&[code, class]);
         state.note(path.as_bytes());

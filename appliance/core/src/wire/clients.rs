@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Ceiling {
     /// What the box makes of its disks.
     Default,
-    /// This many logical bytes.
+    /// This many logical bytes, or objects.
     Bytes(u64),
 }
 
@@ -57,6 +57,14 @@ pub struct ClientInfo {
     pub day_logical_bytes: u64,
     /// New bytes of these.
     pub day_new_bytes: u64,
+    /// Bytes that it sent in the last 24 hours, that were written, and that were not kept: cut off, refused, of another name.
+    pub day_lost_bytes: u64,
+    /// Snapshots and files it keeps, hidden ones included.
+    pub objects: u64,
+    /// How many of them it may keep, as the owner said; `None` is the default.
+    pub max_objects: Option<u64>,
+    /// What holds without that.
+    pub default_max_objects: u64,
     /// Data sets it has.
     pub datasets: u64,
     /// When it was made.

@@ -158,7 +158,7 @@ impl Catalog {
             self.inline_bytes -= bytes.len() as u64;
         }
         if let Some(kept) = self.kept.get_mut(&entry.fact.dataset.client) {
-            *kept = kept.less(super::Amount { logical: entry.fact.size, new: entry.fact.stored_bytes });
+            *kept = kept.less(super::amount_of(&entry.fact));
         }
         self.drop_file(&entry.fact);
         if let Some(ids) = self.datasets.get_mut(&entry.fact.dataset) {

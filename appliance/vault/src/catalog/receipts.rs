@@ -15,13 +15,21 @@ const MOST_STEPS: usize = 512;
 
 const _: () = assert!(MOST_STEPS as u64 * STEP_MS > 2 * DAY_MS);
 
-/// Bytes as their client sent them, and how many of them were new to the vault.
+/// What each snapshot and each file of a repository is charged with beside its bytes: about what one takes in a journal, in memory, in
+/// the index and in a checkpoint, measured with snapshots of no bytes (`docs/decisions/0083-what-an-object-costs.md`).
+pub(crate) const OBJECT_BYTES: u64 = 4_096;
+
+/// Bytes as their client sent them, how many of them were new to the vault, and in how many objects they came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Amount {
     /// Bytes as received.
     pub logical: u64,
     /// Bytes that they added to the vault, before parity.
     pub new: u64,
+    /// Snapshots and files.
+    pub objects: u64,
+    /// Snapshots of data sets among them.
+    pub snapshots: u64,
 }
 
 /// What came within a day.
@@ -34,17 +42,42 @@ pub(crate) struct Day {
 impl Amount {
     /// As much, all of it new.
     pub fn all_new(bytes: u64) -> Self {
-        Self { logical: bytes, new: bytes }
+        Self { logical: bytes, new: bytes, ..Self::default() }
+    }
+
+    /// Nothing yet, in one object, which may be a snapshot.
+    pub fn one(snapshot: bool) -> Self {
+        Self { objects: 1, snapshots: u64::from(snapshot), ..Self::default() }
+    }
+
+    /// What a ceiling on bytes as sent counts.
+    pub fn charged(self) -> u64 {
+        self.logical.saturating_add(self.objects.saturating_mul(OBJECT_BYTES))
+    }
+
+    /// What a ceiling on new bytes counts.
+    pub fn charged_new(self) -> u64 {
+        self.new.saturating_add(self.objects.saturating_mul(OBJECT_BYTES))
     }
 
     /// What is left without `other`.
     pub fn less(self, other: Self) -> Self {
-        Self { logical: self.logical.saturating_sub(other.logical), new: self.new.saturating_sub(other.new) }
+        Self {
+            logical: self.logical.saturating_sub(other.logical),
+            new: self.new.saturating_sub(other.new),
+            objects: self.objects.saturating_sub(other.objects),
+            snapshots: self.snapshots.saturating_sub(other.snapshots),
+        }
     }
 
     /// Both together.
     pub fn and(self, other: Self) -> Self {
-        Self { logical: self.logical.saturating_add(other.logical), new: self.new.saturating_add(other.new) }
+        Self {
+            logical: self.logical.saturating_add(other.logical),
+            new: self.new.saturating_add(other.new),
+            objects: self.objects.saturating_add(other.objects),
+            snapshots: self.snapshots.saturating_add(other.snapshots),
+        }
     }
 }
 

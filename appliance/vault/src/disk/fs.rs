@@ -112,6 +112,7 @@ impl FsDisk {
             Ok(now) if (now.st_dev, now.st_ino) == self.identity => Ok(()),
             Ok(_) => gone("is another folder than the one attached (unmounted, or replaced)"),
             Err(Errno::ENOENT | Errno::ENOTDIR) => gone("is not there any more"),
+            Err(e) if is_shortage(e) => Err(trouble("look at", &self.path.to_string_lossy(), e.into())),
             Err(e) => gone(e.desc()),
         }
     }
@@ -142,7 +143,8 @@ impl FsDisk {
             return Ok(());
         }
         if handles.len() >= MAX_OPEN_FILES {
-            return Err(trouble(what, path, Errno::EMFILE.into()));
+            let source = io::Error::other("too many files of this disk are open");
+            return Err(DiskError::Io { what: format!("{what} {path}"), source });
         }
         let fd = self.root.file(path, flags).map_err(|e| trouble(what, path, e.into()))?;
         let handle = Handle::new(fd);
@@ -167,12 +169,20 @@ impl FsDisk {
         if apart || self.cached_only.load(SeqCst) {
             return Ok(0);
         }
-        let open = || {
-            let file = File::from(self.root.file(path, OFlag::O_WRONLY | OFlag::O_DIRECT).ok()?);
-            let (a, b) = (fstat(&file).ok()?, fstat(&handle.file).ok()?);
-            ((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)).then_some(file)
-        };
-        let Some(file) = handle.direct.get_or_init(open) else {
+        if handle.direct.get().is_none() {
+            let opened = match self.root.file(path, OFlag::O_WRONLY | OFlag::O_DIRECT) {
+                // The next time there may be a descriptor for it; until then it goes through the cache.
+                Err(e) if is_shortage(e) => return Ok(0),
+                opened => opened.ok().map(File::from),
+            };
+            let same = |file: &File| {
+                let (a, b) = (fstat(file).ok()?, fstat(&handle.file).ok()?);
+                Some((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+            };
+            // Another thread may have been quicker: then its handle is taken.
+            let _ = handle.direct.set(opened.filter(|file| same(file) == Some(true)));
+        }
+        let Some(Some(file)) = handle.direct.get() else {
             self.cached_only.store(true, SeqCst);
             return Ok(0);
         };
@@ -409,8 +419,14 @@ pub(super) fn trouble(what: &str, path: &str, source: io::Error) -> DiskError {
         Some(e @ (Errno::ENODEV | Errno::ENXIO | Errno::ESTALE)) => {
             DiskError::Gone(format!("{what} {path}: {}", e.desc()))
         }
+        Some(e) if is_shortage(e) => DiskError::Shortage { what: format!("{what} {path}"), source },
         _ => DiskError::Io { what: format!("{what} {path}"), source },
     }
+}
+
+/// What the system says when the process or the whole machine is short of something, whatever the disk.
+fn is_shortage(e: Errno) -> bool {
+    matches!(e, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EAGAIN)
 }
 
 #[cfg(test)]
@@ -455,8 +471,16 @@ mod tests {
         for gone in [Errno::ENODEV, Errno::ENXIO, Errno::ESTALE] {
             assert!(matches!(of(gone), DiskError::Gone(_)), "{gone}");
         }
+        for short in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EAGAIN] {
+            assert!(matches!(of(short), DiskError::Shortage { .. }), "{short}");
+            assert!(!of(short).medium_fails(), "{short}");
+        }
         for other in [Errno::EIO, Errno::ENODATA, Errno::EROFS, Errno::ETIMEDOUT, Errno::EUCLEAN] {
-            assert!(matches!(of(other), DiskError::Io { .. }), "{other}");
+            assert!(
+                matches!(of(other), DiskError::Io { .. })
+                    && of(other).medium_fails() == (other != Errno::ETIMEDOUT),
+                "{other}"
+            );
         }
     }
 }

@@ -226,8 +226,9 @@ impl Engine {
         slot.outstanding -= 1;
         slot.lanes[given.lane].outstanding -= 1;
         slot.lanes[given.lane].moved_ms = self.now_ms;
-        // Whatever went wrong, and be it only that the folder was moved away: what was written may stand in a cache.
-        slot.distrusted |= result.is_err();
+        // Whatever went wrong, and be it only that the folder was moved away: what was written may stand in a cache. A box that
+        // is short of descriptors has not even asked the disk.
+        slot.distrusted |= result.as_ref().is_err_and(|e| !matches!(e, DiskError::Shortage { .. }));
         if result.as_ref().is_ok_and(|done| done.ballast_spent) {
             // The room that this made is the journal's, not that of new packs.
             slot.ballast_spent = true;
@@ -293,6 +294,24 @@ impl Engine {
         self.coord.lost(disk);
         self.flights_lost(disk);
         self.checkpoint_lost(disk);
+    }
+
+    /// Whoever does this job waits for something that the box is short of, and will go on: its disk is not late. `false` when the
+    /// job does not matter any more.
+    pub fn bear_with(&mut self, job: JobId) -> bool {
+        if !self.still_wanted(job) {
+            return false;
+        }
+        if let Some(given) = self.jobs.get(&job) {
+            self.slots[given.disk.ix()].lanes[given.lane].moved_ms = self.now_ms;
+        }
+        true
+    }
+
+    pub(super) fn was_paused(&mut self, ms: u64) {
+        for lane in self.slots.iter_mut().flat_map(|slot| &mut slot.lanes) {
+            lane.moved_ms = lane.moved_ms.saturating_add(ms);
+        }
     }
 
     pub(super) fn suspect_hung(&mut self) {

@@ -77,6 +77,9 @@ pub enum Event {
     Gone(DiskNo, String),
     /// Time passed: milliseconds of running time.
     Tick(u64),
+    /// The whole box stood still for so many milliseconds, this process at least: no disk is late because of them. Comes before the
+    /// tick that counts them.
+    Paused(u64),
 }
 
 /// Something to be carried out.
@@ -198,6 +201,7 @@ impl Engine {
             Event::Attached(disk, survey) => self.disk_attached(disk, *survey),
             Event::Gone(disk, why) => self.lose(disk, SlotState::Absent, why),
             Event::Tick(now_ms) => self.tick(now_ms),
+            Event::Paused(ms) => self.was_paused(ms),
         }
         self.pump();
     }

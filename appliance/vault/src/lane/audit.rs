@@ -13,7 +13,6 @@ use coffre_core::coord::{Anchor, Spot};
 use coffre_core::flaw::Flaw;
 use coffre_core::label::{LABEL_LEN, Label};
 use coffre_core::scrub::Thing;
-use std::io;
 use std::sync::Arc;
 
 /// What a disk must have.
@@ -58,7 +57,7 @@ impl Hand<'_> {
                 // Not every disk has every checkpoint.
                 Err(DiskError::NotFound(_)) => {}
                 Ok(len) if len == image.len() as u64 && self.shows(&path, 0, image)? => {}
-                Err(e @ DiskError::Gone(_)) => return Err(e),
+                Err(e) if !e.medium_fails() => return Err(e),
                 _ => {
                     self.checkpoint(*anchor, image)?;
                     audited.push((Thing::Checkpoint(anchor.seq), self.shows(&path, 0, image)?));
@@ -74,7 +73,7 @@ impl Hand<'_> {
         match self.disk.read_medium(path, offset, bytes.len(), &mut there) {
             Ok(()) => Ok(*there == *bytes),
             Err(DiskError::NotFound(_)) => Ok(false),
-            Err(DiskError::Io { source, .. }) if source.kind() != io::ErrorKind::TimedOut => Ok(false),
+            Err(e) if e.medium_fails() => Ok(false),
             Err(e) => Err(e),
         }
     }
@@ -96,8 +95,9 @@ impl Hand<'_> {
         let other = if at == 0 { len } else { 0 };
         match self.disk.read_medium(layout::LABEL, other as u64, len, &mut there) {
             Ok(()) if there.len() == len => file[other..other + len].copy_from_slice(&there),
-            Err(e @ DiskError::Gone(_)) => return Err(e),
-            _ => {}
+            Ok(()) | Err(DiskError::NotFound(_)) => {}
+            Err(e) if e.medium_fails() => {}
+            Err(e) => return Err(e),
         }
         Ok(Label::open(self.keys, &file).is_ok_and(|other| other.disk == label.disk))
     }

@@ -115,15 +115,15 @@ impl Hand<'_> {
     /// from coming into use.
     fn whatever_is_there(&self, path: &str, offset: u64, len: usize) -> DiskResult<Vec<u8>> {
         match self.disk.read_at(path, offset, len) {
-            Err(DiskError::Io { source, .. }) if source.kind() != io::ErrorKind::TimedOut => {}
+            Err(e) if e.medium_fails() => {}
             other => return other,
         }
         let mut bytes = vec![0; len];
         for at in (0..len).step_by(BLOCK) {
             match self.disk.read_at(path, offset + at as u64, BLOCK.min(len - at)) {
                 Ok(block) => bytes[at..at + block.len()].copy_from_slice(&block),
-                Err(e @ DiskError::Gone(_)) => return Err(e),
-                Err(_) => {}
+                Err(e) if e.medium_fails() => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(bytes)

@@ -26,6 +26,10 @@ use std::time::Duration;
 /// How long a commit waits for its acknowledgement. While the vault is hopeless the engine answers by itself, so this
 /// is only reached when something is wrong with the box.
 const ACK_CEILING_MS: u64 = 120_000;
+/// How long it rests before something is tried again that the box was short of descriptors or memory for.
+const SHORTAGE_REST: Duration = Duration::from_millis(100);
+/// How long a shortage is told after it showed last.
+const SHORTAGE_TOLD_MS: u64 = 30_000;
 /// Threads that read from one disk.
 const READERS: usize = 2;
 /// Threads that encode packs.
@@ -41,6 +45,8 @@ pub(crate) struct Crew {
     answers: Answers,
     /// Why the witness could not be written; from then on this mount has none.
     witness_lost: Mutex<Option<String>>,
+    /// What the box was short of last, and when that was told first, running time.
+    short: Mutex<Option<(String, Option<u64>)>>,
     hang_ms: u64,
     stopping: AtomicBool,
 }
@@ -70,6 +76,7 @@ impl Crew {
             index: Queue::default(),
             answers: Answers::default(),
             witness_lost: Mutex::default(),
+            short: Mutex::default(),
             hang_ms,
             stopping: AtomicBool::new(false),
         })
@@ -106,6 +113,38 @@ impl Crew {
         lock(&self.witness_lost).clone()
     }
 
+    /// What the box was short of a moment ago.
+    pub fn shortage(&self, now_ms: u64) -> Option<String> {
+        let mut short = lock(&self.short);
+        let since_ms = *short.as_mut()?.1.get_or_insert(now_ms);
+        if now_ms.saturating_sub(since_ms) >= SHORTAGE_TOLD_MS {
+            *short = None;
+        }
+        short.as_ref().map(|(what, _)| what.clone())
+    }
+
+    fn note_shortage(&self, error: &DiskError) {
+        if let DiskError::Shortage { .. } = error
+            && lock(&self.short).replace((error.to_string(), None)).is_none()
+        {
+            tracing::error!("{error}: tried again");
+        }
+    }
+
+    /// Does something again and again while the box is short of what it needs; `on`: whether it still matters. Streams that wait for
+    /// it do so for a bounded time of their own.
+    fn patiently<T>(&self, on: impl Fn() -> bool, mut work: impl FnMut() -> DiskResult<T>) -> DiskResult<T> {
+        loop {
+            let done = work();
+            let Err(error @ DiskError::Shortage { .. }) = &done else { return done };
+            self.note_shortage(error);
+            if self.stopping.load(Ordering::Relaxed) || !on() {
+                return done;
+            }
+            std::thread::sleep(SHORTAGE_REST);
+        }
+    }
+
     /// Lessons that the index has not taken in yet.
     pub fn lessons_pending(&self) -> usize {
         self.index.pending()
@@ -127,7 +166,9 @@ impl Crew {
         queue.serve(|(id, job): (JobId, Job)| {
             let result = match lanes.disk() {
                 Some(disk) if core.with(|e| e.still_wanted(id)) => {
-                    lane::execute(&*disk, &job, &core.keys, Flaws::NONE)
+                    // Each job may be done twice.
+                    let again = || core.with(|e| e.bear_with(id));
+                    self.patiently(again, || lane::execute(&*disk, &job, &core.keys, Flaws::NONE))
                 }
                 _ => Err(DiskError::Gone("it was lost before this was done".into())),
             };
@@ -139,7 +180,7 @@ impl Crew {
     fn serve_witness(&self, core: &Core, state: &Path) {
         let mut disk = None;
         self.witness.serve(|w| {
-            let saved = save_witness(&mut disk, state, &w);
+            let saved = self.patiently(|| true, || save_witness(&mut disk, state, &w));
             if let Err(e) = &saved {
                 tracing::error!("the witness in {} cannot be written: {e}", state.display());
                 *lock(&self.witness_lost) = Some(e.to_string());
@@ -199,7 +240,8 @@ impl Hands for CrewHands {
 
     fn read(&self, disk: DiskNo, path: &str, offset: u64, len: usize) -> DiskResult<Vec<u8>> {
         let path = path.to_owned();
-        self.0.lanes[disk.ix()].ask(self.0.hang_ms, move |disk| disk.read_at(&path, offset, len))
+        let read = self.0.lanes[disk.ix()].ask(self.0.hang_ms, move |disk| disk.read_at(&path, offset, len));
+        read.inspect_err(|e| self.0.note_shortage(e))
     }
 }
 

@@ -13,6 +13,8 @@ use coffre_core::wire::{Arrivals, Ceiling, ClientInfo, NewClient, SnapshotInfo};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
+/// Most clients that were ever made, removed ones included: their names are kept for good.
+const MAX_CLIENTS: usize = 1_000;
 /// Longest list of one data set that is compared with the index on the way.
 const MAX_COMPARED: usize = 10_000;
 
@@ -32,6 +34,11 @@ impl House {
             return Err(Fault::refused(format!("there is a client {name} already"))
                 .next("choose another name, or remove that client first"));
         }
+        if core.with(|e| e.catalog().client(name).is_none() && e.catalog().clients().count() >= MAX_CLIENTS) {
+            return Err(Fault::full(format!("there are {MAX_CLIENTS} clients, removed ones included")).next(
+                "give a new machine the name of one that was removed, if it may read what that one pushed",
+            ));
+        }
         let secret = new_secret(&*self.entropy);
         let hash = self.keys.client_secret_hash(name, &secret);
         let fact = ClientFact {
@@ -40,6 +47,7 @@ impl House {
             quota_bytes,
             created_ms: self.clock.wall_ms(),
             daily_bytes,
+            max_objects: None,
         };
         core.wait(core.submit(vec![Fact::Client(fact)], Vec::new()))?;
         Ok(NewClient { name: name.clone(), secret, quota_bytes, daily_bytes })
@@ -51,12 +59,14 @@ impl House {
         name: &ClientName,
         quota: Option<Ceiling>,
         daily: Option<Ceiling>,
+        objects: Option<Ceiling>,
     ) -> Result<ClientInfo> {
         let _one_at_a_time = lock(&self.admin);
         let core = self.open_for_work()?;
         let mut fact = present(&core, name)?;
         fact.quota_bytes = quota.map_or(fact.quota_bytes, Ceiling::bytes);
         fact.daily_bytes = daily.map_or(fact.daily_bytes, Ceiling::bytes);
+        fact.max_objects = objects.map_or(fact.max_objects, Ceiling::bytes);
         core.wait(core.submit(vec![Fact::Client(fact.clone())], Vec::new()))?;
         Ok(self.client_info(&core, &fact))
     }
@@ -121,6 +131,10 @@ impl House {
             new_bytes: account.kept.new,
             day_logical_bytes: day.logical,
             day_new_bytes: day.new,
+            day_lost_bytes: account.lost(),
+            objects: account.kept.objects,
+            max_objects: client.max_objects,
+            default_max_objects: account.default_max_objects,
             datasets: core.with(|e| e.catalog().datasets_of(&client.name).len() as u64),
             created_ms: client.created_ms,
             removed: client.secret_hash.is_none(),
@@ -160,6 +174,29 @@ impl House {
         .next("put the missing disks back; the box's status says which")
     }
 
+    /// See [`Vault::snapshots_after`](crate::Vault::snapshots_after). With its first page the list is compared with the index.
+    pub fn snapshots_after(
+        &self,
+        dataset: &DatasetRef,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<(u64, SnapshotInfo)>> {
+        let mounted = self.mounted();
+        let (some, all_noted) = mounted.core.with(|e| {
+            let some = e.catalog().snapshots_after(dataset, after, max).into_iter();
+            let some: Vec<_> = some.map(|(place, fact)| (place, snapshot_info(fact))).collect();
+            let few = e.catalog().snapshots(dataset).len() <= MAX_COMPARED;
+            (some, few && mounted.crew.lessons_pending() == 0)
+        });
+        if after.is_none() && some.is_empty() {
+            return Err(self.perhaps_hidden(no_snapshot_of(dataset)));
+        }
+        if after.is_none() && all_noted {
+            compare_index(&mounted.core, dataset, some.iter().map(|(_, info)| info));
+        }
+        Ok(some)
+    }
+
     pub fn snapshots(&self, dataset: Option<&DatasetRef>) -> Result<Vec<SnapshotInfo>> {
         let mounted = self.mounted();
         let core = &mounted.core;
@@ -178,7 +215,7 @@ impl House {
             Some(dataset) if infos.is_empty() => Err(self.perhaps_hidden(no_snapshot_of(dataset))),
             Some(dataset) => {
                 if all_noted && infos.len() <= MAX_COMPARED {
-                    compare_index(core, dataset, &infos);
+                    compare_index(core, dataset, infos.iter());
                 }
                 Ok(infos)
             }
@@ -189,7 +226,13 @@ impl House {
     /// `Full` when what was announced can never fit. A client that has kept nothing yet has nothing to share chunks
     /// with: its first snapshot must fit into what is free. Later ones may consist of what is there already, so only
     /// what exceeds the disks themselves is refused before it was seen.
-    pub fn expect_room(&self, core: &Core, client: &ClientName, size_hint: Option<u64>) -> Result<()> {
+    pub fn expect_room(
+        &self,
+        core: &Core,
+        client: &ClientName,
+        snapshot: bool,
+        size_hint: Option<u64>,
+    ) -> Result<()> {
         self.rooms.check()?;
         if core.with(|e| e.full()) {
             return Err(Fault::full("the disks are full").next("free space or add larger disks"));
@@ -197,7 +240,14 @@ impl House {
         let size = size_hint.unwrap_or(1);
         let account = self.account(core, client);
         let first = account.kept.logical == 0;
-        account.check(Amount { logical: size, new: if first { size } else { size.min(1) } })?;
+        account.check(Amount {
+            logical: size,
+            new: if first { size } else { size.min(1) },
+            ..Amount::one(snapshot)
+        })?;
+        if size > self.limits.inline_max as u64 {
+            account.check_lost(size.min(1))?;
+        }
         let capacity = self.rooms.capacity(core.with(|e| e.geometry()), !first);
         if size > capacity {
             return Err(Fault::full(format!(
@@ -222,7 +272,7 @@ fn present(core: &Core, name: &ClientName) -> Result<ClientFact> {
 }
 
 /// What the catalogue had of a data set must be in the index.
-fn compare_index(core: &Core, dataset: &DatasetRef, infos: &[SnapshotInfo]) {
+fn compare_index<'a>(core: &Core, dataset: &DatasetRef, mut infos: impl Iterator<Item = &'a SnapshotInfo>) {
     let ready = || core.index_ready.load(Ordering::Relaxed);
     if !ready() {
         return;
@@ -230,7 +280,7 @@ fn compare_index(core: &Core, dataset: &DatasetRef, infos: &[SnapshotInfo]) {
     // It may know of more: of what came since, and of what was forgotten.
     let agrees = core.index.objects(dataset).is_ok_and(|ids| {
         let known: HashSet<ObjectId> = ids.into_iter().collect();
-        infos.iter().all(|info| known.contains(&info.id))
+        infos.all(|info| known.contains(&info.id))
     });
     if !agrees && ready() {
         tracing::warn!("the index has other snapshots of {dataset} than the journal: it will be built again");

@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+/// The longest piece of a wait that is counted as such: whatever it takes beyond, the whole box stood still, and not this disk.
+const SLICE_MS: u64 = 250;
 /// How long a read waits at a disk that did not answer the last time.
 const SHORT_PATIENCE_MS: u64 = 100;
 
@@ -79,7 +81,7 @@ impl DiskLanes {
     pub fn hear<T>(&self, asked: Asked<T>, patience_ms: u64) -> DiskResult<T> {
         let slow = self.slow.load(Ordering::Relaxed);
         let patience_ms = if slow { patience_ms.min(SHORT_PATIENCE_MS) } else { patience_ms };
-        match asked.answered.recv_timeout(Duration::from_millis(patience_ms)) {
+        match answer_within(&asked.answered, patience_ms) {
             Ok(result) => {
                 self.slow.store(false, Ordering::Relaxed);
                 result
@@ -108,6 +110,19 @@ impl DiskLanes {
         self.journal.close();
         self.bulk.close();
         self.asks.close();
+    }
+}
+
+/// Waits in slices, so that a box that stood still for a while does not hold it against the disk.
+fn answer_within<T>(answered: &Receiver<T>, patience_ms: u64) -> Result<T, RecvTimeoutError> {
+    let mut left_ms = patience_ms;
+    loop {
+        let slice_ms = left_ms.min(SLICE_MS);
+        left_ms -= slice_ms;
+        match answered.recv_timeout(Duration::from_millis(slice_ms)) {
+            Err(RecvTimeoutError::Timeout) if left_ms > 0 => {}
+            answer => return answer,
+        }
     }
 }
 

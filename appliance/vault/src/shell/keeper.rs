@@ -11,6 +11,9 @@ use std::collections::HashSet;
 const SEAL_EVERY_MS: u64 = 10;
 /// How often the engine is told the time: it finds hung disks by it.
 const TICK_EVERY_MS: u64 = 100;
+/// A nap that takes so much longer than it should is a pause of the whole process: stopped, swapped out, or on a machine that
+/// stood still.
+const PAUSE_MS: u64 = 1_000;
 /// How often upkeep asks whether something is due,
 const KEEP_EVERY_MS: u64 = 1_000;
 /// and how long it rests while there is more to do: clients come first.
@@ -29,8 +32,14 @@ const SCRUB_AGAIN_MS: u64 = 5;
 pub(super) fn tick(house: &House) {
     let mut told_ms = 0;
     let mut faults = Faults::default();
+    let mut napping_ms = house.clock.mono_ms();
     while house.ticker_bell.nap(SEAL_EVERY_MS) {
         let core = house.core();
+        let paused_ms = house.clock.mono_ms().saturating_sub(napping_ms).saturating_sub(SEAL_EVERY_MS);
+        if paused_ms >= PAUSE_MS {
+            tracing::warn!(ms = paused_ms, "the box stood still; no disk is held to that time");
+            core.event(Event::Paused(paused_ms));
+        }
         if let Err(fault) = core.seal_due() {
             faults.log("a pack cannot be sealed", &fault);
         }
@@ -39,6 +48,7 @@ pub(super) fn tick(house: &House) {
             told_ms = now_ms;
             core.event(Event::Tick(now_ms));
         }
+        napping_ms = house.clock.mono_ms();
     }
 }
 

@@ -33,6 +33,11 @@ impl House {
         } else if totals.full {
             verdict.say(Light::Red, "backups are refused: the disks are full".into());
         }
+        if let Some(short) = self.mounted().crew.shortage(self.clock.mono_ms()) {
+            let next =
+                "give coffred more (LimitNOFILE= of its unit, `ulimit -n`), or the machine more memory";
+            verdict.say(Light::Amber, format!("{short}: {next}"));
+        }
         self.state_reasons().into_iter().for_each(|(light, why)| verdict.say(light, why));
         verdict.disks(&disks);
         let now_ms = self.clock.mono_ms();
