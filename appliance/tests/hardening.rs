@@ -43,14 +43,19 @@ fn slow_peers_are_shown_out_and_hold_nobody_up() {
 #[test]
 fn one_peer_has_a_ceiling_and_gets_its_seats_back() {
     let it = TestBox::new(1);
-    let held: Vec<TcpStream> = (0..coffre::doors::limits::MAX_CONNECTIONS_PER_PEER)
+    let mut held: Vec<TcpStream> = (0..coffre::doors::limits::MAX_CONNECTIONS_PER_PEER)
         .map(|_| TcpStream::connect(it.address()).expect("connected"))
         .collect();
-    // The kernel accepts one more; the daemon closes it at once.
-    let more = TcpStream::connect(it.address()).expect("connected");
-    more.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
-    assert!(until_closed(more) < Duration::from_secs(5));
-    drop(held);
+    // One more is let in, and the oldest stranger of the address makes room for it at once.
+    held.push(TcpStream::connect(it.address()).expect("connected"));
+    let oldest = held.remove(0);
+    oldest.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+    assert!(until_closed(oldest) < Duration::from_secs(5));
+    let mut newest = held.pop().expect("the newcomer");
+    newest.set_read_timeout(Some(Duration::from_millis(500))).expect("set");
+    let nothing = newest.read(&mut [0; 1]).expect_err("neither closed nor spoken to");
+    assert!(matches!(nothing.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
+    drop((held, newest));
     let back = (0..100).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
         it.get("", "/").status == 200
