@@ -162,7 +162,7 @@ fn answer(vault: &Vault, authority: &Authority, pairings: &Pairings, request: Re
         Request::DatasetList => Reply::Datasets { datasets: vault.dataset_list() },
         Request::RepoFiles { repo } => Reply::Files { files: vault.repo_files(&repo)? },
         Request::RepoList => repos(vault.repos(), 0),
-        Request::RepoSet { repo, mode } => repos(vec![vault.repo_set(&repo, mode)?], 0),
+        Request::RepoSet { repo, mode, confirmed } => repos(vec![vault.repo_set(&repo, mode, confirmed)?], 0),
         Request::RepoRemove { repo } => repos(vec![vault.repo_remove(&repo)?], 0),
         Request::RepoRestore { repo } => {
             let (shown, info) = vault.repo_restore(&repo)?;
@@ -226,8 +226,8 @@ fn audit(request: &Request) {
         Request::DatasetSet { dataset, class, keep, kind } => {
             tracing::info!(target: "audit", %dataset, ?class, ?keep, ?kind, "data set to be kept so");
         }
-        Request::RepoSet { repo, mode } => {
-            tracing::info!(target: "audit", %repo, %mode, "repository to be so")
+        Request::RepoSet { repo, mode, confirmed } => {
+            tracing::info!(target: "audit", %repo, ?mode, confirmed, "repository to be so");
         }
         Request::RepoRemove { repo } => tracing::info!(target: "audit", %repo, "repository to be removed"),
         Request::RepoRestore { repo } => tracing::info!(target: "audit", %repo, "repository to be restored"),

@@ -109,10 +109,14 @@ fn each_kind_whole_and_cut_off() {
     let list = it.json(&["dataset", "list"]);
     let all = list["datasets"].as_array().expect("a list");
     assert!(all.len() == 4 && all.iter().all(|d| d["incomplete_count"] == 4), "{list}");
-    let gzip = [b"\x1f\x8b\x08\0".as_slice(), &noise(3_000, 9)].concat();
-    let receipt = pushed(&it, &pc, "postgres", &gzip);
-    assert_eq!(verdict(&receipt), (json!("postgres"), Value::Null, json!("compressed")));
-    assert_eq!(light(&it).0, "green", "what cannot be told is no alarm");
+    let custom = [b"PGDMP\x01\x0f".as_slice(), &noise(3_000, 9)].concat();
+    let receipt = pushed(&it, &pc, "postgres", &custom);
+    assert_eq!(verdict(&receipt), (json!("postgres"), Value::Null, json!("custom-format")));
+    let (colour, why) = light(&it);
+    assert_eq!(colour, "amber", "unknown is not good");
+    assert!(why.contains("whether the newest snapshot of pc/postgres is complete cannot be told"), "{why}");
+    let gzip = [b"\x1f\x8b\x08\0\0\0\0\0\0\0".as_slice(), &noise(3_000, 9)].concat();
+    assert_eq!(pushed(&it, &pc, "postgres", &gzip)["complete"], false);
 }
 
 #[test]
@@ -188,8 +192,8 @@ fn kinds_are_recognised_changed_and_taken_back() {
     }
     let other = pushed(&it, &pc, "d", b"just a note");
     assert_eq!(verdict(&other), (json!("odoo"), json!(false), json!("other-kind")));
-    assert!(light(&it).1.contains("coffre dataset set pc/d --kind file"), "a way out is named");
-    // The owner says that it is as it should be.
+    assert!(!light(&it).1.contains("--kind"), "what only hides it is no way out: {:?}", light(&it));
+    // The owner says that it is a data set of files.
     let set = it.json(&["dataset", "set", "pc/d", "--kind", "file"]);
     assert_eq!((&set["kind"], &set["incomplete_count"]), (&json!("file"), &json!(0)));
     assert!(!light(&it).1.contains("pc/d"), "{:?}", light(&it));
@@ -198,9 +202,11 @@ fn kinds_are_recognised_changed_and_taken_back() {
     // Files of no kind are never judged, and a class alone says nothing of kinds.
     let set = it.json(&["dataset", "set", "pc/e", "--class", "5s"]);
     assert_eq!((&set["kind"], &set["kind_said"]), (&Value::Null, &json!(false)));
-    for body in [&b""[..], PAGE, b"\x1f\x8b\x08\0cut", b"anything"] {
+    for body in [PAGE, b"anything"] {
         assert_eq!(verdict(&pushed(&it, &pc, "e", body)), (Value::Null, Value::Null, Value::Null));
     }
+    let cut = pushed(&it, &pc, "e", b"\x1f\x8b\x08\0cut");
+    assert_eq!(verdict(&cut), (json!("file"), json!(false), json!("cut-stream")));
     // The very first push of a data set, cut off in mid-way: nobody said what it is, but it says so itself.
     for (kind, body, lack) in
         [("postgres", dump(""), "no-last-line"), ("tar", tar("a", &noise(9_000, 4)), "no-end-blocks")]
@@ -225,6 +231,46 @@ fn kinds_are_recognised_changed_and_taken_back() {
     assert!(said.contains("tar, zip, postgres or odoo"), "{said}");
     assert_eq!(it.coffre(&["dataset", "set", "pc/f"]).status.code(), Some(2));
     assert_eq!(it.coffre(&["dataset", "set", "nobody/f", "--kind", "zip"]).status.code(), Some(4));
+}
+
+/// `false | curl -T -`, plain or through gzip, the first time or after a good one, whatever the kind.
+#[test]
+fn a_backup_of_nothing_is_none() {
+    let it = TestBox::new(2);
+    let pc = it.client("pc", &[]);
+    let gzip_of_nothing = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0";
+    it.json(&["dataset", "set", "pc/files", "--kind", "file"]);
+    for (name, good) in [("db", noise(300_000, 1)), ("small", b"a note".to_vec()), ("files", noise(9_000, 2))]
+    {
+        for nothing in [&b""[..], b"\n", gzip_of_nothing] {
+            let first = format!("{name}-{}", nothing.len());
+            for data_set in [&first, name] {
+                pushed(&it, &pc, data_set, if data_set == name { &good } else { nothing });
+                let receipt = pushed(&it, &pc, data_set, nothing);
+                assert_eq!(verdict(&receipt), (json!("file"), json!(false), json!("empty")), "{data_set}");
+                assert!(light(&it).1.contains(&format!("pc/{data_set} is not complete")), "{:?}", light(&it));
+            }
+            assert!(latest(&it, &pc, name).body == good);
+        }
+        assert_eq!(light(&it).0, "amber");
+    }
+}
+
+/// A web page instead of a backup stays one, whatever is said of the data set later.
+#[test]
+fn no_word_makes_a_web_page_a_backup() {
+    let it = TestBox::new(2);
+    let pc = it.client("pc", &[]);
+    pushed(&it, &pc, "shop", &odoo(1));
+    pushed(&it, &pc, "shop", PAGE);
+    for kind in ["file", "zip", "odoo"] {
+        it.json(&["dataset", "set", "pc/shop", "--kind", kind]);
+        let (colour, why) = light(&it);
+        assert!(colour == "amber" && why.contains("web page") && !why.contains("--kind"), "{kind}: {why}");
+        assert!(latest(&it, &pc, "shop").body == odoo(1));
+    }
+    pushed(&it, &pc, "shop", &odoo(2));
+    assert_eq!(light(&it), ("green".into(), String::new()));
 }
 
 #[test]

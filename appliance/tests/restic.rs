@@ -321,10 +321,98 @@ fn a_recoverable_repository_hides_and_brings_back() {
     repo.it.stop("KILL");
     repo.it.start();
     let back = repo.it.json(&["repo", "restore", "pc/work"]);
-    assert_eq!((&back["restored_files"], &back["deleted_files_count"]), (&json!(1), &json!(1)));
+    assert_eq!((&back["restored_files"], &back["deleted_files_count"]), (&json!(1), &json!(0)));
     assert!(repo.get(&data).body == one && repo.get(&key).body == two);
     repo.it.json(&["repo", "set", "pc/work", "--mode", "append-only"]);
     assert_eq!(repo.delete(&data).status, 403);
+}
+
+/// Whoever has a client's secret, and not the password of the repository, deletes its config and puts others in its place, again and again.
+#[test]
+fn an_exchanged_config_is_told_and_the_first_comes_back() {
+    let mut repo = Repo::new(2);
+    repo.post("config", b"the true one");
+    let key = repo.keep("keys", b"the true key");
+    repo.keep("snapshots", b"a snapshot");
+    repo.it.json(&["repo", "set", "pc/work", "--mode", "recoverable"]);
+    let light = |repo: &Repo| {
+        let status = repo.it.json(&["status"]);
+        (status["light"].as_str().expect("text").to_owned(), status["reasons"].to_string())
+    };
+    assert_eq!(light(&repo), ("green".into(), "[]".into()));
+    assert_eq!(repo.delete("config").status, 200);
+    assert!(light(&repo).1.contains("its config was deleted"), "{:?}", light(&repo));
+    let mut refused = 0;
+    for n in 0..40 {
+        let said = repo.post("config", format!("junk {n}").as_bytes()).status;
+        assert!(matches!(said, 200 | 507), "{said}");
+        refused += u32::from(said == 507);
+        if said == 200 && n < 18 {
+            assert_eq!(repo.delete("config").status, 200);
+        }
+        if said == 507 || n < 18 {
+            continue;
+        }
+        let (colour, why) = light(&repo);
+        assert_eq!(colour, "amber");
+        assert!(
+            why.contains("its config was exchanged") && why.contains("coffre repo restore pc/work"),
+            "{why}"
+        );
+        // Also when the journal is read again.
+        repo.it.stop("KILL");
+        repo.it.start();
+        assert_eq!(light(&repo).0, "amber");
+        assert!(repo.get("config").body.starts_with(b"junk"));
+        assert_eq!(repo.it.json(&["repo", "restore", "pc/work"])["restored_files"], 1);
+        assert_eq!(repo.get("config").body, b"the true one");
+        assert_eq!(light(&repo).0, "green");
+        assert_eq!(repo.delete("config").status, 200);
+    }
+    assert!(refused > 15, "junk has a ceiling");
+    repo.it.json(&["repo", "restore", "pc/work"]);
+    assert_eq!(repo.get("config").body, b"the true one");
+    // The true one comes from its client.
+    repo.delete("config");
+    assert_eq!(repo.post("config", b"the true one").status, 200, "it is no other one");
+    assert_eq!(light(&repo).0, "green");
+    // All keys deleted; then another one in their place; then the true one again.
+    assert_eq!(repo.delete(&key).status, 200);
+    assert!(light(&repo).1.contains("all its keys were deleted"), "{:?}", light(&repo));
+    repo.keep("keys", b"a key of somebody else");
+    assert!(light(&repo).1.contains("others put in their place"), "{:?}", light(&repo));
+    repo.it.json(&["repo", "restore", "pc/work"]);
+    assert_eq!((light(&repo).0.as_str(), repo.get(&key).body), ("green", b"the true key".to_vec()));
+}
+
+/// `restic migrate` exchanges the config, and a new password the key: who looks after the box says that this is right.
+#[test]
+fn another_config_and_other_keys_are_confirmed() {
+    let mut repo = Repo::new(1);
+    repo.post("config", b"version 1");
+    let key = repo.keep("keys", b"the first key");
+    repo.it.json(&["repo", "set", "pc/work", "--mode", "recoverable"]);
+    for place in ["config", &key] {
+        assert_eq!(repo.delete(place).status, 200);
+    }
+    repo.post("config", b"version 2");
+    let new_key = repo.keep("keys", b"the second key");
+    let reasons = |repo: &Repo| repo.it.json(&["status"])["reasons"].to_string();
+    assert!(reasons(&repo).contains("pc/work"), "{}", reasons(&repo));
+    assert_eq!(repo.it.json(&["repo", "set", "pc/work", "--confirm"])["mode"], "recoverable");
+    assert!(!reasons(&repo).contains("pc/work"), "{}", reasons(&repo));
+    // From now on these are the right ones, also for who exchanges them later.
+    for place in ["config", &new_key] {
+        assert_eq!(repo.delete(place).status, 200);
+    }
+    repo.post("config", b"junk");
+    repo.it.stop("KILL");
+    repo.it.start();
+    assert!(reasons(&repo).contains("its config was exchanged"), "{}", reasons(&repo));
+    repo.it.json(&["repo", "restore", "pc/work"]);
+    assert!(repo.get("config").body == b"version 2" && repo.get(&new_key).body == b"the second key");
+    assert!(!reasons(&repo).contains("pc/work"), "{}", reasons(&repo));
+    assert_eq!(repo.it.coffre(&["repo", "set", "pc/work"]).status.code(), Some(2));
 }
 
 #[test]

@@ -341,6 +341,10 @@ mod tests {
                 mode: crate::repo::RepoMode::Recoverable,
                 created_ms: 8,
                 removed: false,
+                right: Some(crate::repo::RightFiles {
+                    config: Some(ObjectId([3; 16])),
+                    keys: vec![ObjectId([4; 16])],
+                }),
             }),
             Fact::Hidden { at_ms: 9, objects: vec![ObjectId([1; 16])] },
             Fact::Shown { objects: vec![ObjectId([1; 16])] },

@@ -104,6 +104,8 @@ pub enum Flaw {
     FreeDeletedEarly,
     /// Let a client delete in a repository that only takes more.
     DeleteAppendOnly,
+    /// Bring back any config of a repository instead of the right one.
+    RestoreAnyConfig,
     /// Let a newcomer join before enough disks know the roster (R9).
     JoinUnknown,
     /// Let a newcomer join before everything acknowledged satisfies the rule with it (R9).
@@ -176,6 +178,7 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::FreeByAge,
     Flaw::FreeDeletedEarly,
     Flaw::DeleteAppendOnly,
+    Flaw::RestoreAnyConfig,
     Flaw::JoinUnknown,
     Flaw::JoinBehind,
     Flaw::JoinOneRule,

@@ -5,13 +5,20 @@
 //! ends. Nothing is ever refused for it: the snapshot is kept, and marked.
 //!
 //! What can be checked is not the same for each. A plain dump has a last line, a zip a directory that must lie where the end says, a tar two
-//! blocks of zeros where the next member would be. A gzip stream has no mark that random bytes could not be, and a dump that was cut off
-//! *before* it was compressed makes a whole gzip stream: so what is compressed counts as *not checked*, unless even its
-//! wrapping ends too early.
+//! blocks of zeros where the next member would be. Streams of xz, bzip2 and zstd are followed from mark to mark; a stream of gzip is
+//! opened, and what is inside is looked at like what came plain. *Whole* is said only of what was followed to its end: where that
+//! cannot be, it is not known, and said so. A dump that was cut off *before* it was packed by one of the others makes a whole stream.
 
+mod bzip2;
 mod check;
 mod dump;
+mod gzip;
+mod held;
+mod layer;
+mod pax;
+mod streams;
 mod tar;
+mod xz;
 mod zip;
 mod zstd;
 
@@ -96,7 +103,7 @@ pub enum Finding {
     /// Everything that its kind promises is there.
     #[n(0)]
     Whole,
-    /// The same, but its directory is longer than what is kept of the end: the names in it were not looked at.
+    /// It has a directory that could not be compared with its members.
     #[n(1)]
     LongDirectory,
     /// It is compressed: what is inside was not looked at.
@@ -129,11 +136,23 @@ pub enum Finding {
     /// Its compressed stream ends before its end.
     #[n(11)]
     CutStream,
+    /// An Odoo backup whose dump, or manifest, is of no length.
+    #[n(12)]
+    EmptyDump,
+    /// Its parts could not be followed to its end.
+    #[n(13)]
+    NotFollowed,
+    /// It is whole, and something else stands behind its end.
+    #[n(14)]
+    MoreBehind,
+    /// What came is no such compressed stream any more.
+    #[n(15)]
+    DamagedStream,
 }
 
 impl Finding {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Whole,
         Self::LongDirectory,
         Self::Compressed,
@@ -146,13 +165,21 @@ impl Finding {
         Self::NoDirectory,
         Self::NoOdooNames,
         Self::CutStream,
+        Self::EmptyDump,
+        Self::NotFollowed,
+        Self::MoreBehind,
+        Self::DamagedStream,
     ];
 
     /// Whether all of it arrived; `None` when that cannot be told.
     pub fn complete(self) -> Option<bool> {
         match self {
-            Self::Whole | Self::LongDirectory => Some(true),
-            Self::Compressed | Self::CustomFormat => None,
+            Self::Whole => Some(true),
+            Self::LongDirectory
+            | Self::Compressed
+            | Self::CustomFormat
+            | Self::NotFollowed
+            | Self::MoreBehind => None,
             _ => Some(false),
         }
     }
@@ -172,6 +199,10 @@ impl Finding {
             Self::NoDirectory => "no-directory",
             Self::NoOdooNames => "no-odoo-names",
             Self::CutStream => "cut-stream",
+            Self::EmptyDump => "empty-dump",
+            Self::NotFollowed => "not-followed",
+            Self::MoreBehind => "more-behind",
+            Self::DamagedStream => "damaged-stream",
         }
     }
 }
@@ -198,9 +229,7 @@ impl Checked {
         let due = self.kind.one();
         Some(match self.finding {
             Finding::Whole => return None,
-            Finding::LongDirectory => {
-                "it is whole, but its directory is too long for the names in it to be looked at".into()
-            }
+            Finding::LongDirectory => "its directory could not be compared with its members".into(),
             Finding::Compressed => "it is compressed: what is inside was not looked at".into(),
             Finding::CustomFormat => {
                 "pg_dump's custom format has no mark at its end: only its beginning was looked at".into()
@@ -219,14 +248,33 @@ impl Checked {
             Finding::NoDirectory => "the zip has no directory at its end: what made it was cut off".into(),
             Finding::NoOdooNames => "the zip has no dump.sql or no manifest.json in it".into(),
             Finding::CutStream => "its compressed stream has no end: what made it was cut off".into(),
+            Finding::EmptyDump => "the dump or the manifest in the Odoo backup has nothing in it".into(),
+            Finding::NotFollowed => "its parts could not be followed to its end".into(),
+            Finding::MoreBehind => "something else stands behind its end, which was not looked at".into(),
+            Finding::DamagedStream => {
+                "its compressed stream is damaged: bytes of it were lost or changed".into()
+            }
         })
     }
 
-    /// What to do about one that is not complete.
+    /// What to do about one that is not complete, or of which that cannot be told.
     pub fn next(&self) -> &'static str {
         match self.finding {
             Finding::WebPage => "put the password right where the backup is made, and push again",
-            Finding::OtherKind | Finding::NoOdooNames => "look at what makes it, and push again",
+            Finding::OtherKind | Finding::NoOdooNames | Finding::EmptyDump => {
+                "look at what makes it, and push again"
+            }
+            Finding::DamagedStream => "look at what makes it and at the machine's memory, and push again",
+            Finding::Compressed => {
+                "push it as it is: the box compresses by itself, and can look at it then (also into gzip)"
+            }
+            Finding::CustomFormat => {
+                "push a plain dump: the box compresses by itself, and can look at it then"
+            }
+            Finding::MoreBehind => "push one archive at a time",
+            Finding::LongDirectory | Finding::NotFollowed => {
+                "try it out: bring it back with `coffre get`, and open it with the program that it is for"
+            }
             _ => "look at the log of what makes it, begin its script with `set -o pipefail`, and push again",
         }
     }

@@ -1,5 +1,6 @@
 //! Repositories of restic: what their files are called, and what their client may do to them.
 
+use crate::ids::ObjectId;
 use crate::names::DatasetRef;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,20 @@ pub struct RepoFact {
     /// Whether the owner of the box has taken it away from its client: nothing in it is visible.
     #[n(3)]
     pub removed: bool,
+    /// What the owner of the box said are its right config and keys; `None`: those that it was begun with.
+    #[n(5)]
+    pub right: Option<RightFiles>,
+}
+
+/// The files without which nobody opens a repository, as the owner of the box saw and confirmed them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct RightFiles {
+    /// The config.
+    #[n(0)]
+    pub config: Option<ObjectId>,
+    /// The keys.
+    #[n(1)]
+    pub keys: Vec<ObjectId>,
 }
 
 #[cfg(test)]

@@ -153,8 +153,10 @@ pub enum Request {
     RepoSet {
         /// Which.
         repo: DatasetRef,
-        /// What it may.
-        mode: RepoMode,
+        /// What it may; `None`: as before.
+        mode: Option<RepoMode>,
+        /// Whether the config and the keys that its client sees now are the right ones.
+        confirmed: bool,
     },
     /// Take a repository away from its client.
     RepoRemove {

@@ -5,7 +5,7 @@
 use coffre_core::class::LockClass;
 use coffre_core::fact::{Body, Fact, ObjectFact, decode_facts, encode_facts};
 use coffre_core::ids::{ContentHash, ObjectId};
-use coffre_core::repo::{FileKind, RepoFact, RepoMode};
+use coffre_core::repo::{FileKind, RepoFact, RepoMode, RightFiles};
 use std::path::PathBuf;
 
 fn fixture() -> PathBuf {
@@ -16,7 +16,7 @@ fn fixture() -> PathBuf {
 fn facts() -> Vec<Fact> {
     let repo = |name: &str, mode, removed| {
         let repo = name.parse().expect("valid");
-        Fact::Repo(RepoFact { repo, mode, created_ms: 1_790_000_000_000, removed })
+        Fact::Repo(RepoFact { repo, mode, created_ms: 1_790_000_000_000, removed, right: None })
     };
     let object = |n: u8, kind| {
         Fact::Object(ObjectFact {
@@ -42,6 +42,13 @@ fn facts() -> Vec<Fact> {
     facts
         .push(Fact::Hidden { at_ms: 1_790_000_000_002, objects: vec![ObjectId([1; 16]), ObjectId([2; 16])] });
     facts.push(Fact::Shown { objects: vec![ObjectId([1; 16])] });
+    facts.push(Fact::Repo(RepoFact {
+        repo: "pc-fatima/work".parse().expect("valid"),
+        mode: RepoMode::Recoverable,
+        created_ms: 1_790_000_000_000,
+        removed: false,
+        right: Some(RightFiles { config: Some(ObjectId([0; 16])), keys: vec![ObjectId([2; 16])] }),
+    }));
     facts
 }
 

@@ -25,8 +25,12 @@ pub enum RepoCommand {
         repo: DatasetRef,
         /// append-only: it only takes more. recoverable: what the client deletes is hidden, kept for as long as its lock and
         /// its class say, and brought back by `coffre repo restore`.
-        #[arg(long, value_name = "MODE")]
-        mode: RepoMode,
+        #[arg(long, value_name = "MODE", required_unless_present = "confirm")]
+        mode: Option<RepoMode>,
+        /// The config and the keys that its client sees now are the right ones, although it had others before (after restic
+        /// migrate, or a new password).
+        #[arg(long)]
+        confirm: bool,
     },
     /// Take a repository away from its client. Everything in it is kept for as long as its locks and its class say.
     Remove {
@@ -45,8 +49,8 @@ pub fn run(state: &StateDir, command: RepoCommand) -> Outcome<Said> {
     match command {
         RepoCommand::List => list(state),
         RepoCommand::Files { repo } => files(state, repo),
-        RepoCommand::Set { repo, mode } => {
-            let info = one(state, &Request::RepoSet { repo, mode })?.0;
+        RepoCommand::Set { repo, mode, confirm } => {
+            let info = one(state, &Request::RepoSet { repo, mode, confirmed: confirm })?.0;
             let may = match info.mode {
                 RepoMode::AppendOnly => "only takes more: nothing in it is deleted".into(),
                 RepoMode::Recoverable => {

@@ -3,6 +3,7 @@
 mod census;
 mod forgetting;
 mod kinds;
+mod opening;
 mod receipts;
 mod repos;
 
@@ -14,6 +15,7 @@ use coffre_core::retention::ClockFact;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use forgetting::{Policy, named_packs};
+pub use opening::Lacking;
 pub(crate) use receipts::{Amount, Day, OBJECT_BYTES};
 pub use repos::{RepoFigures, is_lock_file};
 

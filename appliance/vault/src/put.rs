@@ -39,7 +39,7 @@ pub struct Put {
 /// What is being received.
 enum Form {
     /// A snapshot of a data set. What cuts it is made when it is too long to ride inline.
-    Snapshot { hasher: Box<Steps>, chunker: Option<Box<Chunker>>, check: Option<Box<(Checker, Expected)>> },
+    Snapshot { hasher: Box<Steps>, chunker: Option<Box<Chunker>>, check: Box<Checker> },
     /// A file of a repository, with the piece that is being filled.
     File { kind: FileKind, hasher: digest::Context, piece: Vec<u8> },
 }
@@ -55,9 +55,7 @@ pub struct Submitted {
 impl Put {
     /// Begins. Quotas are for whoever hands the bytes in.
     pub fn begin(core: Arc<Core>, dataset: DatasetRef, class: LockClass) -> Result<Self> {
-        let expected = core.with(|e| e.catalog().expected(&dataset));
-        let check =
-            (expected != Expected::Said(Kind::File)).then(|| Box::new((Checker::default(), expected)));
+        let check = Box::new(Checker::new(core.with(|e| e.catalog().expected(&dataset))));
         let form = Form::Snapshot { hasher: Box::default(), chunker: None, check };
         Self::begin_as(core, dataset, class, form)
     }
@@ -95,9 +93,7 @@ impl Put {
         match &mut self.form {
             Form::Snapshot { hasher, check, .. } => {
                 hasher.update(&bytes);
-                if let Some(check) = check {
-                    check.0.push(&bytes);
-                }
+                check.push(&bytes);
             }
             Form::File { hasher, .. } => hasher.update(&bytes),
         }
@@ -176,8 +172,8 @@ impl Put {
     /// What was found out about a snapshot while it came.
     fn checked(&mut self) -> Option<Checked> {
         let Form::Snapshot { check, .. } = &mut self.form else { return None };
-        let (checker, expected) = *check.take()?;
-        checker.finish(expected)
+        let spent = Checker::new(Expected::Said(Kind::File));
+        std::mem::replace(&mut **check, spent).finish()
     }
 
     fn cut(&mut self, bytes: Bytes) -> Result<()> {

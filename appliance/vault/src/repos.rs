@@ -4,7 +4,7 @@
 //! handing in the same once more changes nothing.
 
 use crate::api::{Vault, snapshot_info};
-use crate::catalog::RepoFigures;
+use crate::catalog::{Catalog, RepoFigures};
 use crate::core::{Core, lock};
 use crate::get::Get;
 use crate::put::Put;
@@ -26,6 +26,12 @@ pub const MAX_REPOS: usize = 64;
 pub const MAX_LOCK_BYTES: u64 = 8 << 10;
 /// Most locks in one repository at once.
 pub const MAX_LOCKS: usize = 1_000;
+/// Longest config of restic's: they are some hundred bytes.
+pub const MAX_CONFIG_BYTES: u64 = 64 << 10;
+/// Most configs that are kept of one repository, hidden ones included.
+pub const MAX_CONFIGS: usize = 20;
+/// The same of its keys.
+pub const MAX_KEYS: usize = 1_000;
 /// How long one upload waits for another one of the same name.
 const SAME_NAME_WAIT_MS: u64 = 60_000;
 
@@ -104,9 +110,15 @@ impl Vault {
             .next("use one of them"));
         }
         core.with(|e| e.writable())?;
-        let mode = known.map(|known| known.mode).unwrap_or_default();
+        let mode = known.as_ref().map(|known| known.mode).unwrap_or_default();
         let created_ms = house.clock.wall_ms();
-        core.note_repo(RepoFact { repo: repo.clone(), mode, created_ms, removed: false })
+        core.note_repo(RepoFact {
+            repo: repo.clone(),
+            mode,
+            created_ms,
+            removed: false,
+            right: known.and_then(|known| known.right),
+        })
     }
 
     /// Length of a file that the client sees; `name` is `None` for the config. `Absent` when there is none.
@@ -173,7 +185,7 @@ impl Vault {
             if locks >= MAX_LOCKS {
                 return Err(too_many_locks(repo));
             }
-            check_lock_len(kind, size_hint.unwrap_or(0))?;
+            check_len(kind, size_hint.unwrap_or(0))?;
             let make = |core: Arc<Core>, repo: DatasetRef, class: LockClass| {
                 Put::begin_file(core, repo, kind, class)
             };
@@ -226,15 +238,21 @@ impl Vault {
         }))
     }
 
-    /// Says what the client of a repository may do from now on. `Absent` when there is none.
+    /// Says what the client of a repository may do from now on, if that is given; and that the config and the keys that it sees now are
+    /// the right ones, when they are `confirmed`. `Absent` when there is none.
     ///
     /// # Durability
     /// On `Ok` it is in the journal.
-    pub fn repo_set(&self, repo: &DatasetRef, mode: RepoMode) -> Result<RepoInfo> {
+    pub fn repo_set(&self, repo: &DatasetRef, mode: Option<RepoMode>, confirmed: bool) -> Result<RepoInfo> {
         let core = self.house().open_for_work()?;
         let _one_at_a_time = lock(&self.house().admin);
         let known = self.known_repo(&core, repo)?;
-        core.note_repo(RepoFact { mode, ..known })?;
+        let mode = mode.unwrap_or(known.mode);
+        let right = match confirmed {
+            true => Some(core.with(|e| e.catalog().seen_right_files(repo))),
+            false => known.right.clone(),
+        };
+        core.note_repo(RepoFact { mode, right, ..known })?;
         self.repo_info(&core, repo)
     }
 
@@ -301,7 +319,7 @@ impl FileStream {
     pub fn take(&mut self, bytes: Bytes) -> Result<()> {
         match &mut self.way {
             Way::Store(stream) => {
-                check_lock_len(self.kind, stream.progress() + bytes.len() as u64)?;
+                check_len(self.kind, stream.progress() + bytes.len() as u64)?;
                 stream.take(bytes)
             }
             Way::Compare { hasher, size } => {
@@ -331,19 +349,43 @@ impl FileStream {
         }
         let core = house.open_for_work()?;
         let _place = claim(&house, (repo.clone(), kind, name.unwrap_or(FileName([0; 32]))))?;
-        let (there, known, config) = core.with(|e| {
+        let (there, known, config, hidden) = core.with(|e| {
             let catalog = e.catalog();
             let known = name.is_some_and(|name| catalog.file(&repo, kind, name).is_some());
             let config = catalog.repo_config(&repo).map(|fact| FileName(fact.hash.0));
-            (is_there(catalog.repo(&repo)), known, config)
+            let opens = matches!(kind, FileKind::Config | FileKind::Keys);
+            let hidden = is.filter(|_| opens).and_then(|is| catalog.hidden_file(&repo, kind, is));
+            (is_there(catalog.repo(&repo)), known, config, hidden)
         });
         match (name, config) {
             _ if !there => Err(no_such_repo(&repo)),
             (Some(_), _) if known => Ok(Kept::Known),
             (None, Some(config)) => Ok(if Some(config) == is { Kept::Known } else { Kept::OtherConfig }),
-            _ => stream.finish().map(|facts| Kept::New(Box::new(facts))),
+            _ => match hidden {
+                // The same was there before: it is shown again, and no second one kept.
+                Some(id) => core.show_file(&repo, kind, id).map(|()| Kept::Known),
+                None => {
+                    core.with(|e| room_to_open(e.catalog(), &repo, kind))?;
+                    stream.finish().map(|facts| Kept::New(Box::new(facts)))
+                }
+            },
         }
     }
+}
+
+/// Of what opens a repository only so much is kept: who may add and delete cannot bury the right one under others.
+fn room_to_open(catalog: &Catalog, repo: &DatasetRef, kind: FileKind) -> Result<()> {
+    let most = match kind {
+        FileKind::Config => MAX_CONFIGS,
+        FileKind::Keys => MAX_KEYS,
+        _ => return Ok(()),
+    };
+    let count = catalog.files(repo, kind, None, most).len() + catalog.hidden_of_kind(repo, kind).count();
+    if count < most {
+        return Ok(());
+    }
+    Err(Fault::full(format!("{repo} has had {most} files of the kind {kind}, and takes no more"))
+        .next("whoever looks after the box brings back the right one: coffre repo restore"))
 }
 
 /// One upload at a time is handed in under a name.
@@ -366,7 +408,7 @@ fn info(core: &Core, figures: &RepoFigures) -> RepoInfo {
         let first = catalog.hidden(&fact.repo).into_iter().filter_map(until).min();
         (catalog.policy(&fact.repo).class, first)
     });
-    let RepoFact { repo, mode, created_ms, removed } = fact;
+    let RepoFact { repo, mode, created_ms, removed, .. } = fact;
     RepoInfo {
         repo,
         mode,
@@ -396,8 +438,11 @@ fn too_many_locks(repo: &DatasetRef) -> Fault {
         .next("remove those that are stale with restic unlock")
 }
 
-fn check_lock_len(kind: FileKind, len: u64) -> Result<()> {
+fn check_len(kind: FileKind, len: u64) -> Result<()> {
     match kind {
+        FileKind::Config if len > MAX_CONFIG_BYTES => {
+            Err(Fault::full(format!("a config of more than {MAX_CONFIG_BYTES} bytes is not taken")))
+        }
         FileKind::Locks if len > MAX_LOCK_BYTES => {
             Err(Fault::full(format!("a lock of more than {MAX_LOCK_BYTES} bytes is not taken")))
         }

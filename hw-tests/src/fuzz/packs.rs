@@ -114,6 +114,7 @@ pub(super) fn facts() -> Vec<Fact> {
             repo: "pc-fatima/work".parse().expect("valid"),
             mode: RepoMode::Recoverable,
             created_ms: 6,
+            right: None,
             removed: true,
         }),
         Fact::Hidden { at_ms: 7, objects: vec![ObjectId([1; 16])] },

@@ -1,13 +1,12 @@
 //! The checker: the beginning and the end of a stream of any length, and a verdict when it is over.
 
-use super::{Checked, Finding, Kind, dump, tar, zip, zstd};
-use crate::window::Window;
+use super::layer::Layer;
+use super::streams::{End, Streams};
+use super::{Checked, Finding, Kind, dump, tar, zip};
 use ::bytes::Bytes;
 
-/// Bytes kept of the beginning: the first header of a tar, and room for white space before a web page.
-const HEAD_LEN: usize = 1024;
-/// Bytes kept of the end: the end of a zip with the longest comment, and what Zip64 puts before it.
-const TAIL_LEN: usize = 70 * 1024;
+/// A data set of plain files is looked at no further than this: for what has nothing in it.
+const SHORT: u64 = 4096;
 
 /// What a snapshot should be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,66 +15,133 @@ pub enum Expected {
     Said(Kind),
     /// The last complete one was this. Should this one be another and complete as that, it is.
     Recognised(Kind),
-    /// Nobody knows. What begins like a dump, a zip or a tar is held to that; anything else is nobody's business.
+    /// Nobody knows. What begins like a dump, a zip or a tar is held to that; anything else is nobody's business, unless it is
+    /// nothing at all or a compressed stream that is cut.
     Unknown,
 }
 
-/// See the module. Keeps at most `70 KiB` and a few in memory, and what else is in the buffers where these lie.
-#[derive(Debug, Default)]
+/// See the module. Keeps some 70 KiB in memory, and what else is in the buffers where these lie; as much again and the
+/// 100 KiB of an opened stream for what is compressed.
+#[derive(Debug)]
 pub struct Checker {
-    len: u64,
-    head: Vec<u8>,
-    /// The last bytes, in the buffers in which they came.
-    tail: Window,
-    tar: tar::Walk,
-    zstd: zstd::Walk,
+    expected: Expected,
+    outside: Layer,
+    streams: Streams,
+    over: bool,
 }
 
-/// What is known of a stream when it is over.
+/// What is known of bytes when they are over.
 pub(super) struct Seen<'a> {
     pub len: u64,
     pub head: &'a [u8],
     pub tail: &'a [u8],
-    pub tar: &'a tar::Walk,
-    pub zstd: &'a zstd::Walk,
+    /// Whether there is nothing but zeros and white space.
+    pub blank: bool,
+    pub tar: &'a tar::Walks,
+    pub zip: &'a zip::Walk,
+    pub dump: &'a dump::Walk,
 }
 
 impl Checker {
+    /// For a snapshot of which this is expected.
+    pub fn new(expected: Expected) -> Self {
+        Self { expected, outside: Layer::default(), streams: Streams::default(), over: false }
+    }
+
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &Bytes) {
-        let wanted = bytes.len().min(HEAD_LEN - self.head.len());
-        self.head.extend_from_slice(&bytes[..wanted]);
-        self.len += bytes.len() as u64;
-        self.tail.push(bytes.slice(bytes.len().saturating_sub(TAIL_LEN)..));
-        self.tail.consume(self.tail.len().saturating_sub(TAIL_LEN));
-        self.tar.push(bytes);
-        self.zstd.push(bytes);
+        if self.over {
+            return;
+        }
+        self.over = self.is_of_files() && self.outside.len() + bytes.len() as u64 > SHORT;
+        if !self.over {
+            self.outside.push(bytes);
+            self.streams.push(bytes);
+        }
+    }
+
+    fn is_of_files(&self) -> bool {
+        self.expected == Expected::Said(Kind::File)
     }
 
     /// The stream is over. `None` when there is nothing to say: for files, and for what was not recognised.
-    pub fn finish(mut self, expected: Expected) -> Option<Checked> {
-        let seen = Seen {
-            len: self.len,
-            head: &self.head,
-            tail: self.tail.flatten(self.tail.len(), TAIL_LEN * 2),
-            tar: &self.tar,
-            zstd: &self.zstd,
-        };
-        match expected {
-            Expected::Said(Kind::File) | Expected::Recognised(Kind::File) => None,
-            Expected::Said(kind) => Some(Checked { kind, finding: seen.as_kind(kind) }),
-            Expected::Recognised(kind) => {
-                let checked = Checked { kind, finding: seen.as_kind(kind) };
-                let other = || seen.looks_like().filter(|other| other.complete() != Some(false));
-                if checked.complete() == Some(false) { other().or(Some(checked)) } else { Some(checked) }
+    pub fn finish(mut self) -> Option<Checked> {
+        if self.over {
+            return None;
+        }
+        let nothing = self.outside.is_blank() || self.streams.end() == Some(End::Nothing);
+        match self.expected {
+            Expected::Said(kind) if nothing => Some(Checked { kind, finding: Finding::Empty }),
+            Expected::Said(Kind::File) => None,
+            Expected::Said(kind) => Some(self.as_kind(kind)),
+            Expected::Recognised(Kind::File) | Expected::Unknown if nothing => {
+                Some(Checked { kind: Kind::File, finding: Finding::Empty })
             }
-            Expected::Unknown => seen.looks_like(),
+            Expected::Recognised(Kind::File) | Expected::Unknown => self.looks_like(),
+            Expected::Recognised(kind) if nothing => Some(Checked { kind, finding: Finding::Empty }),
+            Expected::Recognised(kind) => {
+                let checked = self.as_kind(kind);
+                let is_other = |other: &Checked| other.complete() != Some(false) && other.kind != Kind::File;
+                if checked.complete() != Some(false) {
+                    return Some(checked);
+                }
+                self.looks_like().filter(is_other).or(Some(checked))
+            }
+        }
+    }
+
+    /// Whether it is one of that kind to its end.
+    fn as_kind(&mut self, kind: Kind) -> Checked {
+        let opens = matches!(kind, Kind::Tar | Kind::Postgres);
+        let finding = match self.streams.end().filter(|_| opens) {
+            None => self.outside.seen().as_kind(kind),
+            Some(end) => match of_stream(end) {
+                Err(finding) => finding,
+                Ok(rest) => match self.streams.inside() {
+                    Some(inside) => rest_of(inside.seen().as_kind(kind), rest),
+                    None => rest.unwrap_or(Finding::Compressed),
+                },
+            },
+        };
+        Checked { kind, finding }
+    }
+
+    /// What its beginning says it is, and whether it is that to its end.
+    fn looks_like(&mut self) -> Option<Checked> {
+        let Some(end) = self.streams.end() else { return self.outside.seen().looks_like() };
+        let of_files = |finding| Some(Checked { kind: Kind::File, finding });
+        match of_stream(end) {
+            Err(finding) => of_files(finding),
+            Ok(rest) => match self.streams.inside().and_then(|inside| inside.seen().looks_like()) {
+                Some(Checked { kind, finding }) => Some(Checked { kind, finding: rest_of(finding, rest) }),
+                None => of_files(rest.unwrap_or(Finding::Compressed)),
+            },
         }
     }
 }
 
+/// What the end of a stream says of it: what it lacks, or what cannot be told of what is inside.
+fn of_stream(end: End) -> Result<Option<Finding>, Finding> {
+    match end {
+        End::Nothing => Err(Finding::Empty),
+        End::Cut => Err(Finding::CutStream),
+        End::Damaged => Err(Finding::DamagedStream),
+        End::Whole => Ok(None),
+        End::Unknown => Ok(Some(Finding::Compressed)),
+        End::MoreBehind => Ok(Some(Finding::MoreBehind)),
+    }
+}
+
+/// What is inside may lack something because its stream was not followed to its end.
+fn rest_of(inside: Finding, rest: Option<Finding>) -> Finding {
+    match rest {
+        None => inside,
+        Some(rest) if inside == Finding::Whole || rest == Finding::Compressed => rest,
+        Some(_) => inside,
+    }
+}
+
 impl Seen<'_> {
-    /// What its beginning says it is, and whether it is that to its end.
     fn looks_like(&self) -> Option<Checked> {
         let kind = if zip::begins(self.head) {
             match zip::first_name(self.head) == Some(zip::ODOO_DUMP) {
@@ -97,7 +163,7 @@ impl Seen<'_> {
     }
 
     fn as_kind(&self, kind: Kind) -> Finding {
-        if self.len == 0 {
+        if self.blank {
             return Finding::Empty;
         }
         if is_web_page(self.head) {
@@ -105,20 +171,11 @@ impl Seen<'_> {
         }
         match kind {
             Kind::File => Finding::Whole,
-            Kind::Zip => zip::judge(self).map_or_else(|lack| lack, |_| Finding::Whole),
+            Kind::Zip => zip::judge(self),
             Kind::Odoo => zip::judge_odoo(self),
-            Kind::Tar => self.compressed().unwrap_or_else(|| tar::judge(self)),
-            Kind::Postgres => self.compressed().unwrap_or_else(|| dump::judge(self)),
+            Kind::Tar => tar::judge(self),
+            Kind::Postgres => dump::judge(self),
         }
-    }
-
-    /// What can be said of a compressed stream, when it is one.
-    fn compressed(&self) -> Option<Finding> {
-        const OTHERS: [&[u8]; 3] = [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0"];
-        if zstd::begins(self.head) {
-            return Some(if self.zstd.is_cut() { Finding::CutStream } else { Finding::Compressed });
-        }
-        OTHERS.iter().any(|magic| self.head.starts_with(magic)).then_some(Finding::Compressed)
     }
 }
 

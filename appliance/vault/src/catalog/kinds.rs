@@ -4,7 +4,7 @@
 use super::Catalog;
 use coffre_core::fact::ObjectFact;
 use coffre_core::ids::ObjectId;
-use coffre_core::kind::{Expected, Kind};
+use coffre_core::kind::{Expected, Finding, Kind};
 use coffre_core::names::DatasetRef;
 
 impl Catalog {
@@ -13,15 +13,20 @@ impl Catalog {
         match self.policy(dataset).kind {
             Some(kind) => Expected::Said(kind),
             None => match self.newest_whole(dataset).and_then(|fact| fact.checked) {
-                Some(checked) => Expected::Recognised(checked.kind),
-                None => Expected::Unknown,
+                Some(checked) if checked.kind != Kind::File => Expected::Recognised(checked.kind),
+                _ => Expected::Unknown,
             },
         }
     }
 
-    /// Whether a snapshot counts as incomplete: it was found so when it came, and its data set is not one of plain files by now.
+    /// Whether a snapshot counts as incomplete: it was found so when it came. That its data set is one of plain files by now takes back that
+    /// it is of another kind than was due, and nothing else: what is empty, cut off or a web page does not get better by a word.
     pub fn is_incomplete(&self, fact: &ObjectFact) -> bool {
-        found_incomplete(fact) && self.policies.get(&fact.dataset).and_then(|p| p.kind) != Some(Kind::File)
+        let Some(checked) = fact.checked.filter(|checked| checked.complete() == Some(false)) else {
+            return false;
+        };
+        let of_files = || self.policies.get(&fact.dataset).and_then(|p| p.kind) == Some(Kind::File);
+        checked.finding != Finding::OtherKind || !of_files()
     }
 
     /// The newest snapshot of a data set that does not count as incomplete.
@@ -46,6 +51,17 @@ impl Catalog {
         self.datasets.iter().filter_map(last).filter(|(_, fact)| self.is_incomplete(fact))
     }
 
+    /// Data sets whose kind was said and of whose newest snapshot it cannot be told whether it is complete, with that one.
+    pub fn ending_unsure(&self) -> impl Iterator<Item = (&DatasetRef, &ObjectFact)> {
+        let said = |dataset: &DatasetRef| self.policies.get(dataset).and_then(|p| p.kind);
+        let unsure = move |(dataset, fact): &(&DatasetRef, &ObjectFact)| {
+            said(dataset).is_some_and(|kind| kind != Kind::File)
+                && fact.checked.is_none_or(|checked| checked.complete().is_none())
+        };
+        let last = |(dataset, ids): (_, &Vec<ObjectId>)| Some((dataset, self.object(ids.last()?)?));
+        self.datasets.iter().filter_map(last).filter(unsure)
+    }
+
     /// Takes the newest snapshot of a data set.
     pub(super) fn note_whole(&mut self, fact: &ObjectFact) {
         if !self.is_incomplete(fact) {
@@ -65,8 +81,4 @@ impl Catalog {
             None => self.whole.remove(dataset),
         };
     }
-}
-
-fn found_incomplete(fact: &ObjectFact) -> bool {
-    fact.checked.is_some_and(|checked| checked.complete() == Some(false))
 }

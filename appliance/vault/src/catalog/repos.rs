@@ -9,11 +9,14 @@ use coffre_core::fact::{Body, Fact, ObjectFact};
 use coffre_core::ids::ObjectId;
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
 use coffre_core::repo::{FileKind, FileName, RepoFact, RepoMode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-/// Where a file stands in its repository.
+/// Where a file stands in its repository. There is one config, whatever its bytes are: its place has no name.
 type Place = (FileKind, FileName);
+
+/// What stands for the name of a config.
+const NO_NAME: FileName = FileName([0; 32]);
 
 /// Files per name, and what is hidden.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,8 @@ struct Repo {
     files: BTreeMap<Place, ObjectId>,
     /// When each was hidden, on the retention clock.
     hidden: BTreeMap<ObjectId, u64>,
+    /// Of these, the kinds that are few: looked for often.
+    hidden_few: BTreeSet<(FileKind, ObjectId)>,
     bytes: u64,
     hidden_bytes: u64,
 }
@@ -54,7 +59,8 @@ pub struct RepoFigures {
 }
 
 fn key(fact: &ObjectFact) -> Option<Place> {
-    fact.file.map(|kind| (kind, FileName(fact.hash.0)))
+    let name = |kind| if kind == FileKind::Config { NO_NAME } else { FileName(fact.hash.0) };
+    fact.file.map(|kind| (kind, name(kind)))
 }
 
 impl Catalog {
@@ -78,7 +84,8 @@ impl Catalog {
         let repo = self.repos.all.entry(fact.dataset.clone()).or_default();
         repo.bytes += fact.size;
         if let Some(older) = repo.files.insert(key, fact.id) {
-            // Two of one name are never handed in; should a journal say so, both are kept and one is seen.
+            // Two of one name at once are never handed in; should a journal say so, both are kept and one is seen. In a checkpoint
+            // the older one comes first, and which is seen is said behind it.
             self.hide(&older, fact.received_ms);
         }
     }
@@ -89,6 +96,7 @@ impl Catalog {
             *count = count.saturating_sub(1);
         }
         let Some(repo) = self.repos.all.get_mut(&fact.dataset) else { return };
+        repo.hidden_few.remove(&(key.0, fact.id));
         if repo.hidden.remove(&fact.id).is_some() {
             repo.hidden_bytes = repo.hidden_bytes.saturating_sub(fact.size);
         } else {
@@ -103,6 +111,9 @@ impl Catalog {
         let Some(fact) = self.objects.get(id).map(|e| &e.fact) else { return };
         let Some(key) = key(fact) else { return };
         let Some(repo) = self.repos.all.get_mut(&fact.dataset) else { return };
+        if key.0 != FileKind::Data && key.0 != FileKind::Index {
+            repo.hidden_few.insert((key.0, *id));
+        }
         if repo.hidden.insert(*id, at_ms).is_none() {
             repo.bytes = repo.bytes.saturating_sub(fact.size);
             repo.hidden_bytes += fact.size;
@@ -119,21 +130,32 @@ impl Catalog {
         if repo.files.contains_key(&key) || repo.hidden.remove(id).is_none() {
             return;
         }
+        repo.hidden_few.remove(&(key.0, *id));
         repo.hidden_bytes = repo.hidden_bytes.saturating_sub(fact.size);
         repo.bytes += fact.size;
         repo.files.insert(key, *id);
         self.condemned.pardon_object(id);
     }
 
-    /// The facts of this room for a checkpoint: those that must come before objects, and those after.
+    /// The facts of this room for a checkpoint: those that must come before objects, and those after: what is hidden, and then what is
+    /// seen although something hidden has its place.
     pub(super) fn repo_facts(&self) -> (Vec<Fact>, Vec<Fact>) {
         let before = self.repos.all.values().filter_map(|r| r.fact.clone()).map(Fact::Repo).collect();
         let mut by_time: BTreeMap<u64, Vec<ObjectId>> = BTreeMap::new();
         for (id, at_ms) in self.repos.all.values().flat_map(|r| &r.hidden) {
             by_time.entry(*at_ms).or_default().push(*id);
         }
-        let after = by_time.into_iter().map(|(at_ms, objects)| Fact::Hidden { at_ms, objects });
-        (before, after.collect())
+        let hidden = by_time.into_iter().map(|(at_ms, objects)| Fact::Hidden { at_ms, objects });
+        let seen: Vec<ObjectId> = self.repos.all.values().flat_map(|r| self.contested(r)).collect();
+        let seen = (!seen.is_empty()).then_some(Fact::Shown { objects: seen });
+        (before, hidden.chain(seen).collect())
+    }
+
+    /// Files that are seen although something hidden has their place.
+    fn contested(&self, repo: &Repo) -> Vec<ObjectId> {
+        let places = repo.hidden.keys().filter_map(|id| key(self.object(id)?));
+        let seen: BTreeSet<ObjectId> = places.filter_map(|place| repo.files.get(&place).copied()).collect();
+        seen.into_iter().collect()
     }
 
     /// What was said of a repository, also of one that was removed.
@@ -193,7 +215,7 @@ impl Catalog {
 
     /// The config of a repository.
     pub fn repo_config(&self, repo: &DatasetRef) -> Option<&ObjectFact> {
-        self.files(repo, FileKind::Config, None, 1).first().map(|(_, fact)| *fact)
+        self.file(repo, FileKind::Config, NO_NAME)
     }
 
     /// Up to `max` files of a kind that the client sees, in order of their names, those after `after`.
@@ -206,7 +228,7 @@ impl Catalog {
     ) -> Vec<(FileName, &ObjectFact)> {
         let Some(repo) = self.repos.all.get(repo) else { return Vec::new() };
         let some = repo.files.range(range_of(kind, after)).take(max);
-        some.filter_map(|((_, name), id)| Some((*name, self.object(id)?))).collect()
+        some.filter_map(|(_, id)| self.object(id).map(|fact| (FileName(fact.hash.0), fact))).collect()
     }
 
     /// Every file of a repository that its client sees.
@@ -220,6 +242,13 @@ impl Catalog {
             .all
             .get(repo)
             .map_or_else(Vec::new, |r| r.hidden.iter().map(|(id, at)| (*id, *at)).collect())
+    }
+
+    /// Hidden files of one kind, neither data nor index.
+    pub fn hidden_of_kind(&self, repo: &DatasetRef, kind: FileKind) -> impl Iterator<Item = ObjectId> {
+        let all = self.repos.all.get(repo).map(|r| &r.hidden_few);
+        let (first, last) = ((kind, ObjectId([0; 16])), (kind, ObjectId([0xff; 16])));
+        all.into_iter().flat_map(move |few| few.range(first..=last).map(|(_, id)| *id))
     }
 
     /// Repositories in which something is hidden.

@@ -1,6 +1,7 @@
 //! Keeping and forgetting as the owner of the box sees them: data sets, plans, the clock.
 
 use super::house::House;
+use crate::catalog::Lacking;
 use crate::core::{Core, lock};
 use crate::upkeep::{ForgetPlan, Judged};
 use coffre_core::class::LockClass;
@@ -146,31 +147,58 @@ impl Core {
         reasons
     }
 
-    /// Which data sets ended on a snapshot that is not complete, why, and what to do.
+    /// Which data sets ended on a snapshot that is not complete, or of which that cannot be told although its kind was said, why, and
+    /// what to do. What only hides such a one is no way out, and not named.
     pub(crate) fn incomplete_reasons(&self) -> Vec<String> {
         self.with(|e| {
             let catalog = e.catalog();
-            let ending = catalog.ending_incomplete();
             let say = |(dataset, fact): (&DatasetRef, &ObjectFact)| {
                 let checked = fact.checked?;
                 let last = match catalog.newest_whole(dataset) {
                     Some(_) => "the last complete one stays until there is a newer one",
                     None => "there is no complete one",
                 };
-                Some(format!(
-                    "the newest snapshot of {dataset} is not complete: {}; {}; {last}. If it is as it should be: `coffre dataset set {dataset} --kind file`",
-                    checked.why()?,
-                    checked.next(),
-                ))
+                let (why, next) = (checked.why()?, checked.next());
+                Some(format!("the newest snapshot of {dataset} is not complete: {why}; {next}; {last}"))
             };
-            let mut all: Vec<String> = ending.filter_map(say).collect();
+            let unsure = |(dataset, fact): (&DatasetRef, &ObjectFact)| {
+                let Some(checked) = fact.checked else {
+                    return Some(format!(
+                        "whether the newest snapshot of {dataset} is complete is not known: it came before its kind was said; push again"
+                    ));
+                };
+                let (why, next) = (checked.why()?, checked.next());
+                Some(format!("whether the newest snapshot of {dataset} is complete cannot be told: {why}; {next}"))
+            };
+            let mut all: Vec<String> = catalog.ending_incomplete().filter_map(say).collect();
+            all.extend(catalog.ending_unsure().filter_map(unsure));
             let more = all.len().saturating_sub(INCOMPLETE_TOLD);
             all.truncate(INCOMPLETE_TOLD);
             if more > 0 {
-                all.push(format!("and {more} more data set(s) whose newest snapshot is not complete: `coffre dataset list`"));
+                all.push(format!("and {more} more data set(s) whose newest snapshot is not known to be complete: `coffre dataset list`"));
             }
             all
         })
+    }
+}
+
+impl Core {
+    /// Which repositories nobody can open as they were, or have nothing left in them, why, and what to do.
+    pub(crate) fn lacking_reasons(&self) -> Vec<String> {
+        let lacking = self.with(|e| e.catalog().lacking());
+        let more = lacking.len().saturating_sub(INCOMPLETE_TOLD);
+        let say = |(repo, lack): &(DatasetRef, Lacking)| {
+            format!(
+                "the repository {repo}: {}; `coffre repo restore {repo}` brings back what was there, and if its client's secret was stolen, `coffre client rotate {}` locks the thief out",
+                lack.why(),
+                repo.client
+            )
+        };
+        let mut all: Vec<String> = lacking.iter().take(INCOMPLETE_TOLD).map(say).collect();
+        if more > 0 {
+            all.push(format!("and {more} more of that kind: `coffre repo list`"));
+        }
+        all
     }
 }
 

@@ -49,6 +49,7 @@ impl House {
         }
         core.keeping_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         core.incomplete_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
+        core.lacking_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         verdict.tolerance(&report, self.geometry().m() as u32, writable);
         let scrub = core.scrub_info();
         verdict.scrub(&scrub);

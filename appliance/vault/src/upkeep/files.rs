@@ -9,8 +9,9 @@ use coffre_core::flaw::Flaw;
 use coffre_core::ids::ObjectId;
 use coffre_core::keep::{Candidate, judge_file};
 use coffre_core::names::DatasetRef;
-use coffre_core::repo::{RepoFact, RepoMode};
+use coffre_core::repo::{FileKind, RepoFact, RepoMode};
 use coffre_core::retention::RetentionClock;
+use std::collections::BTreeSet;
 
 /// Most ids in one fact.
 const IDS_AT_ONCE: usize = 4_096;
@@ -61,19 +62,45 @@ impl Core {
     }
 
     /// Shows the client of a repository everything again that is hidden from it; what has another of its name is left
-    /// hidden. Says how many files.
+    /// hidden. Of several configs the right one is shown, and a wrong one that is seen is hidden for it. Says how many files came back.
     ///
     /// # Durability
     /// On `Ok` it is in the journal.
     pub fn show_files(&self, repo: &DatasetRef) -> Result<u64> {
-        let hidden = self.with(|e| e.catalog().hidden(repo));
-        let before = hidden.len();
-        let objects: Vec<ObjectId> = hidden.into_iter().map(|(id, _)| id).collect();
+        let (hidden, right, wrong) = self.with(|e| {
+            let catalog = e.catalog();
+            let right = catalog.right_config(repo);
+            let seen = catalog.repo_config(repo).map(|fact| fact.id);
+            (catalog.hidden(repo), right, seen.filter(|seen| Some(*seen) != right))
+        });
+        let first = right.filter(|right| hidden.iter().any(|(id, _)| id == right));
+        if let Some(right) = first.filter(|_| !self.flaws.has(Flaw::RestoreAnyConfig)) {
+            let at_ms = self.retention().now_ms();
+            let hide = wrong.map(|wrong| Fact::Hidden { at_ms, objects: vec![wrong] });
+            let facts = hide.into_iter().chain([Fact::Shown { objects: vec![right] }]).collect();
+            self.wait(self.submit(facts, Vec::new()))?;
+        }
+        let objects: Vec<ObjectId> = hidden.iter().map(|(id, _)| *id).collect();
         for some in objects.chunks(IDS_AT_ONCE) {
             self.hand_in(Fact::Shown { objects: some.to_vec() })?;
         }
-        let after = self.with(|e| e.catalog().hidden(repo).len());
-        Ok(before.saturating_sub(after) as u64)
+        let still: BTreeSet<ObjectId> =
+            self.with(|e| e.catalog().hidden(repo)).into_iter().map(|(id, _)| id).collect();
+        Ok(objects.iter().filter(|id| !still.contains(id)).count() as u64)
+    }
+
+    /// Shows one file again that its client hands in once more. `Transient` when it went in the meantime.
+    ///
+    /// # Durability
+    /// On `Ok` it is in the journal.
+    pub fn show_file(&self, repo: &DatasetRef, kind: FileKind, id: ObjectId) -> Result<()> {
+        self.hand_in(Fact::Shown { objects: vec![id] })?;
+        let seen =
+            self.with(|e| e.catalog().files(repo, kind, None, usize::MAX).iter().any(|f| f.1.id == id));
+        if seen {
+            return Ok(());
+        }
+        Err(Fault::transient("the file was being forgotten when it came again").next("send it again"))
     }
 
     /// Repositories with something that may be judged.
@@ -91,8 +118,11 @@ impl Core {
             let catalog = e.catalog();
             let hidden = catalog.hidden(repo).into_iter().map(|(id, at_ms)| (id, Some(at_ms)));
             let seen = catalog.all_files(repo).into_iter().map(|id| (id, None));
+            // What opens a repository stays as long as the repository does, whatever became of it.
             let fact = |(id, hidden_ms): (ObjectId, Option<u64>)| {
-                Some((light(catalog.object(&id)?), hidden_ms, catalog.object_condemned_ms(&id)))
+                let fact = catalog.object(&id)?;
+                let hidden_ms = hidden_ms.filter(|_| by_age || !catalog.opens_a_repository(fact));
+                Some((light(fact), hidden_ms, catalog.object_condemned_ms(&id)))
             };
             hidden.chain(seen.filter(|_| by_age)).filter_map(fact).collect()
         });

@@ -3,6 +3,7 @@
 
 use super::{Known, REPO, World, name_of};
 use crate::world::Broken;
+use coffre_core::fact::ObjectFact;
 use coffre_core::fault::Class;
 use coffre_core::ids::ObjectId;
 use coffre_core::repo::{FileKind, RepoFact, RepoMode};
@@ -11,8 +12,9 @@ use coffre_vault::core::Core;
 use coffre_vault::put::Put;
 use std::sync::Arc;
 
-/// Kinds that come, the last one more seldom.
-const KINDS: [FileKind; 4] = [FileKind::Data, FileKind::Snapshots, FileKind::Data, FileKind::Locks];
+/// Kinds that come.
+const KINDS: [FileKind; 5] =
+    [FileKind::Data, FileKind::Snapshots, FileKind::Data, FileKind::Locks, FileKind::Config];
 
 impl World {
     /// Some things are done with the repository.
@@ -26,7 +28,7 @@ impl World {
                 0 => self.set_mode(&core),
                 1..=5 => self.put_file(&core),
                 6..=9 => self.delete_file(&core)?,
-                _ => self.show_all(&core),
+                _ => self.show_all(&core)?,
             }
             self.let_go();
             self.collect();
@@ -36,12 +38,16 @@ impl World {
 
     fn set_mode(&mut self, core: &Core) {
         let mode = if self.rng.chance(3, 4) { RepoMode::Recoverable } else { RepoMode::AppendOnly };
-        let fact = RepoFact { repo: name_of(REPO), mode, created_ms: 1, removed: false };
+        let fact = RepoFact { repo: name_of(REPO), mode, created_ms: 1, removed: false, right: None };
         let _ = core.note_repo(fact);
     }
 
     fn put_file(&mut self, core: &Arc<Core>) {
-        let kind = KINDS[self.rng.index(KINDS.len())];
+        let mut kind = KINDS[self.rng.index(KINDS.len())];
+        if kind == FileKind::Config && core.with(|e| e.catalog().repo_config(&name_of(REPO)).is_some()) {
+            // There is one: its door takes no other.
+            kind = FileKind::Data;
+        }
         let len = match kind {
             FileKind::Locks => 1 + self.rng.index(100),
             _ => 1 + self.rng.index(3_000),
@@ -108,16 +114,37 @@ impl World {
     }
 
     /// The owner shows everything again.
-    fn show_all(&mut self, core: &Core) {
-        let hidden: Vec<ObjectId> =
-            core.with(|e| e.catalog().hidden(&name_of(REPO)).into_iter().map(|(id, _)| id).collect());
-        if core.show_files(&name_of(REPO)).is_err() {
-            return;
+    fn show_all(&mut self, core: &Core) -> Result<(), Broken> {
+        let seen = |core: &Core| -> (Vec<ObjectId>, Option<ObjectId>) {
+            let (all, seen) = Self::files_there(core);
+            let hidden = all.into_iter().filter(|id| !seen.contains(id)).collect();
+            (hidden, core.with(|e| e.catalog().repo_config(&name_of(REPO)).map(|fact| fact.id)))
+        };
+        let (hidden, config) = seen(core);
+        let done = core.show_files(&name_of(REPO));
+        self.keep_time();
+        let (left, shown) = seen(core);
+        // A config that is seen makes room for the oldest, as if it had been deleted now.
+        for known in self.known.iter_mut().filter(|k| hidden.contains(&k.id) || Some(k.id) == config) {
+            let class_ms = core.with(|e| e.catalog().object(&known.id).map_or(0, |fact| fact.class.millis()));
+            match left.contains(&known.id) || done.is_err() {
+                // It may have been deleted long ago already.
+                true if known.may_go_true_ms.is_some() => {}
+                true => known.may_go_true_ms = Some(self.true_ms + class_ms),
+                false => known.may_go_true_ms = None,
+            }
         }
-        for known in self.known.iter_mut().filter(|k| hidden.contains(&k.id)) {
-            known.may_go_true_ms = None;
+        if done.is_err() {
+            return Ok(());
         }
-        self.seen.shown += hidden.len() as u64;
+        self.seen.shown += hidden.len().saturating_sub(left.len()) as u64;
+        let is_config = |id: &&ObjectId| core.with(|e| e.catalog().object(id).is_some_and(is_config));
+        let place = |id: &ObjectId| core.with(|e| e.catalog().order(id));
+        let oldest = hidden.iter().chain(&config).filter(is_config).min_by_key(|id| place(id));
+        if oldest.is_some() && shown != oldest.copied() {
+            return Err(Broken(format!("config {shown:?} came back where {oldest:?} was the first")));
+        }
+        Ok(())
     }
 
     /// Everything that is there of the repository, and what of it its client sees.
@@ -140,4 +167,8 @@ impl World {
             Some(_) => Ok(()),
         }
     }
+}
+
+fn is_config(file: &ObjectFact) -> bool {
+    file.file == Some(FileKind::Config)
 }

@@ -35,7 +35,7 @@ const DATASETS: [&str; 3] = ["alpha/docs", "alpha/base", "beta/docs"];
 /// The data set of a kind that is checked: half of what it receives is cut off.
 const CHECKED: usize = 1;
 /// How what is not cut off ends there.
-const LAST_LINE: &[u8] = b"\n-- PostgreSQL database dump complete\n";
+const LAST_LINE: &[u8] = b"\n--\n-- PostgreSQL database dump complete\n--\n\n";
 /// The number of what stands behind the data sets: a repository.
 const REPO: usize = DATASETS.len();
 const REPO_NAME: &str = "alpha/repo";
@@ -61,6 +61,7 @@ pub const FORGET_FLAWS: &[Flaw] = &[
     Flaw::FreeByAge,
     Flaw::FreeDeletedEarly,
     Flaw::DeleteAppendOnly,
+    Flaw::RestoreAnyConfig,
 ];
 
 /// What one run simulates.

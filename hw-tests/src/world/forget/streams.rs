@@ -34,8 +34,12 @@ impl World {
         let class = core.with(|e| e.catalog().policy(&name).class);
         let put = Put::begin(core, name, class).ok()?;
         let mut bytes = self.content();
-        if dataset == CHECKED && self.rng.chance(1, 2) {
-            bytes.extend_from_slice(LAST_LINE);
+        if dataset == CHECKED {
+            // Dumps are text.
+            bytes.iter_mut().filter(|b| **b == 0).for_each(|b| *b = 1);
+            if self.rng.chance(1, 2) {
+                bytes.extend_from_slice(LAST_LINE);
+            }
         }
         Some(Stream { put, dataset, class, bytes, written: 0 })
     }
