@@ -1,7 +1,7 @@
 //! The coordinator's rules in a seeded world: R1 to R6, the witness, 1+1 and 2+2, checkpoints; and their bug bank.
 
 use coffre_core::flaw::Flaws;
-use coffre_rig::coordsim::{COORDINATOR_FLAWS, Case, HOLE_FLAWS, Outcome, ROSTER_FLAWS, run};
+use coffre_rig::coordsim::{COORDINATOR_FLAWS, Case, HOLE_FLAWS, OWNER_FLAWS, Outcome, ROSTER_FLAWS, run};
 use coffre_rig::scale;
 use coffre_rig::seeds::{Ran, Seeded};
 
@@ -28,6 +28,7 @@ fn case(seed: u64, flaws: Flaws) -> Case {
         witness: !turn.is_multiple_of(3),
         changes: turn % 4 >= 2,
         eager: turn % 8 == 6,
+        rivals: false,
         flaws,
     }
 }
@@ -60,6 +61,22 @@ fn rot_on_many_disks_stops_nobody() {
     assert!(alone || seen.bad_nights > seeds / 2, "the nights are quiet: {seen:?}");
 }
 
+/// A case in which other machines take the disks of a box that runs.
+fn with_rivals(seed: u64, flaws: Flaws) -> Case {
+    let quiet = case(seed, flaws);
+    Case { rivals: true, faults: false, rot: false, witness: false, changes: false, eager: false, ..quiet }
+}
+
+/// G19: a second owner at any moment. What either of the two acknowledged is never lost, and the older one stops.
+#[test]
+fn two_owners_lose_nothing_that_either_acknowledged() {
+    let name = "two_owners_lose_nothing_that_either_acknowledged";
+    let seeded = seeded(name, scale("COFFRE_RIVAL_SEEDS", 10_000));
+    let Ran { seen, seeds, alone } = seeded.play(|seed| run(with_rivals(seed, Flaws::NONE)), Outcome::add);
+    let met = seen.rivals > seeds && seen.fenced > seen.rivals / 3 && seen.acked > 5 * seeds;
+    assert!(alone || met, "nobody meets: {seen:?}");
+}
+
 /// One seed again: `COFFRE_REPLAY=SEED cargo test ... replay`.
 #[test]
 fn replay() {
@@ -85,15 +102,19 @@ fn the_same_seed_gives_the_same_trace() {
 fn every_coordinator_flaw_is_caught() {
     let tries = scale("COFFRE_COORD_FLAW_SEEDS", 200_000);
     let mut unseen = Vec::new();
-    for flaw in COORDINATOR_FLAWS.iter().chain(ROSTER_FLAWS).chain(HOLE_FLAWS) {
+    for flaw in COORDINATOR_FLAWS.iter().chain(ROSTER_FLAWS).chain(HOLE_FLAWS).chain(OWNER_FLAWS) {
         // Flaws of changes show where disks are changed: only such runs are tried.
         const SMALL: &[(usize, usize)] = &[(3, 1), (1, 0), (2, 1), (1, 1)];
-        let of_changes = ROSTER_FLAWS.contains(flaw);
+        let (of_changes, of_owners) = (ROSTER_FLAWS.contains(flaw), OWNER_FLAWS.contains(flaw));
         let with = |seed: u64| {
             let as_ever = case(seed, Flaws::only(*flaw));
             let (k, m) = SMALL[seed as usize % SMALL.len()];
             let changing = Case { k, m, changes: true, eager: true, faults: false, rot: false, ..as_ever };
-            if of_changes { changing } else { as_ever }
+            match of_owners {
+                true => with_rivals(seed, Flaws::only(*flaw)),
+                false if of_changes => changing,
+                false => as_ever,
+            }
         };
         match (0..tries).find_map(|seed| run(with(seed)).err()) {
             Some(caught) => eprintln!("{flaw:?}: {caught}"),

@@ -7,7 +7,7 @@
 use coffre_core::diskset::DiskSet;
 use coffre_core::flaw::{ALL_FLAWS, Flaw, Flaws};
 use coffre_core::ids::DiskNo;
-use coffre_rig::coordsim::{COORDINATOR_FLAWS, HOLE_FLAWS, PROOF_FLAWS, ROSTER_FLAWS};
+use coffre_rig::coordsim::{COORDINATOR_FLAWS, HOLE_FLAWS, OWNER_FLAWS, PROOF_FLAWS, ROSTER_FLAWS};
 use coffre_rig::rng::Rng;
 use coffre_rig::scale;
 use coffre_rig::seeds::Seeded;
@@ -76,6 +76,7 @@ fn every_flaw_of_the_bank_is_hunted() {
             || ROSTER_FLAWS.contains(f)
             || HOLE_FLAWS.contains(f)
             || PROOF_FLAWS.contains(f)
+            || OWNER_FLAWS.contains(f)
             || VAULT_FLAWS.contains(f)
             || HEALING_FLAWS.contains(f)
             || SCRUB_FLAWS.contains(f)

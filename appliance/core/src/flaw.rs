@@ -126,6 +126,10 @@ pub enum Flaw {
     HoleCutsTail,
     /// Count a disk without mending its holes.
     HolesCount,
+    /// Acknowledge without looking whether somebody else has promised a higher epoch (R10).
+    NeverLookAgain,
+    /// Go on from what was read before the promise, whatever was written meanwhile (R10).
+    TakeUnread,
 }
 
 /// All flaws, for the rig to go through.
@@ -189,6 +193,8 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::HoleConvicts,
     Flaw::HoleCutsTail,
     Flaw::HolesCount,
+    Flaw::NeverLookAgain,
+    Flaw::TakeUnread,
 ];
 
 /// A set of flaws; empty in any appliance.

@@ -412,7 +412,7 @@ pub(crate) fn at(path: &Path, e: &DiskError) -> Fault {
     match e {
         DiskError::NotFound(_) | DiskError::Gone(_) => Fault::absent(text),
         DiskError::Exists(_) => Fault::refused(text),
-        DiskError::Held(_) => Fault::refused(text).next(HELD_NEXT),
+        DiskError::Held(_) | DiskError::Taken(_) => Fault::refused(text).next(HELD_NEXT),
         DiskError::Full(_) => Fault::full(text),
         DiskError::Shortage { .. } => Fault::transient(text),
         DiskError::Io { .. } => Fault::permanent(text),

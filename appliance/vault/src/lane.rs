@@ -4,15 +4,18 @@
 //! same code runs on a thread per lane and in the simulator, where a power cut may strike at any operation.
 
 mod audit;
+mod guard;
 mod prepare;
 
 pub use audit::Audit;
+pub use guard::Guard;
 pub use prepare::Prepare;
 
 use crate::ballast;
 use crate::inspect::{Damage, Wanted};
 use crate::layout;
 use crate::ports::{Disk, DiskError, DiskResult};
+use crate::survey::Tip;
 use coffre_core::bytes::BLOCK;
 use coffre_core::coord::{Anchor, Spot};
 use coffre_core::flaw::{Flaw, Flaws};
@@ -26,8 +29,8 @@ use std::sync::Arc;
 /// Something for a disk to do. Durable when it returns `Ok`, each of them.
 #[derive(Clone, Debug)]
 pub enum Job {
-    /// Write the label into its slot.
-    Label(Label),
+    /// Write the label into its slot; with what the journal ended with when it was read, only if it still does.
+    Label(Label, Option<Tip>),
     /// Make the journal one without holes that ends where it must.
     Prepare(Arc<Prepare>),
     /// Write journal records at their places.
@@ -36,6 +39,8 @@ pub enum Job {
         pieces: Vec<(Spot, Vec<u8>)>,
         /// Length of a segment file.
         segment_len: u32,
+        /// Whose disk it must still be.
+        guard: Guard,
     },
     /// Write a shard.
     Shard {
@@ -66,6 +71,8 @@ pub enum Job {
     Forget {
         /// The anchor.
         anchor: Anchor,
+        /// Whose disk it must still be.
+        guard: Guard,
     },
     /// List the shards there are.
     ListShards,
@@ -130,7 +137,7 @@ impl Job {
     pub fn is_journal(&self) -> bool {
         matches!(
             self,
-            Self::Label(_) | Self::Prepare(_) | Self::Journal { .. } | Self::Forget { .. } | Self::Audit(_)
+            Self::Label(..) | Self::Prepare(_) | Self::Journal { .. } | Self::Forget { .. } | Self::Audit(_)
         )
     }
 }
@@ -150,15 +157,29 @@ pub fn execute(disk: &dyn Disk, job: &Job, keys: &KeyRing, flaws: Flaws) -> Disk
 fn once(disk: &dyn Disk, job: &Job, keys: &KeyRing, flaws: Flaws) -> DiskResult<Done> {
     let hand = Hand { disk, keys, flaws };
     match job {
-        Job::Label(label) => hand.label(label)?,
-        Job::Prepare(prepare) => hand.prepare(prepare)?,
-        Job::Journal { pieces, segment_len } => hand.journal(pieces, *segment_len)?,
+        Job::Label(label, tip) => {
+            hand.still_ours(&Guard::of(label))?;
+            hand.label(label)?;
+            tip.iter().try_for_each(|tip| hand.has_not_grown(tip))?;
+        }
+        Job::Prepare(prepare) => {
+            hand.still_ours(&prepare.guard)?;
+            hand.prepare(prepare)?;
+        }
+        Job::Journal { pieces, segment_len, guard } => {
+            hand.still_ours(guard)?;
+            hand.journal(pieces, *segment_len)?;
+            hand.still_ours(guard)?;
+        }
         Job::Shard { pack, shard } => hand.shard(pack, *shard)?,
         Job::Heal { shard, wanted } => return hand.heal(shard, wanted),
         Job::Prove(wanted) => return hand.prove(wanted),
         Job::RemoveShard(pack) => hand.remove_shard(*pack)?,
         Job::Checkpoint { anchor, image } => hand.checkpoint(*anchor, image)?,
-        Job::Forget { anchor } => hand.forget(*anchor)?,
+        Job::Forget { anchor, guard } => {
+            hand.still_ours(guard)?;
+            hand.forget(*anchor)?;
+        }
         Job::ListShards => return hand.list_shards(),
         Job::Audit(audit) => return hand.audit(audit),
         Job::Ballast(len) => ballast::load(disk, *len)?,

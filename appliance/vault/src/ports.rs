@@ -27,6 +27,9 @@ pub enum DiskError {
     /// Another process has the disk.
     #[error("{0}")]
     Held(String),
+    /// Somebody else has promised a newer epoch on it.
+    #[error("{0}")]
+    Taken(String),
     /// No space left.
     #[error("no space left on the disk: {0}")]
     Full(String),

@@ -40,9 +40,15 @@ pub struct Survey {
     pub records: HashMap<RecordHash, Arc<[u8]>>,
     /// The checkpoints' files.
     pub checkpoints: HashMap<RecordHash, Arc<Vec<u8>>>,
+    /// How its journal ended.
+    pub tip: Tip,
     /// What looks like the vault's and was not written with its keys.
     pub strange: Strange,
 }
+
+/// The end of a journal: the last segment's number and a hash of its bytes. Who appends changes one or the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tip(Option<(u32, [u8; 32])>);
 
 /// Things on a disk that are whole and that nobody with the vault's keys wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -159,6 +165,7 @@ pub fn survey_sharing(disk: &dyn Disk, keys: &KeyRing, images: &Images) -> Resul
         label,
         records: HashMap::new(),
         checkpoints: HashMap::new(),
+        tip: Tip::default(),
         strange,
     };
     read_checkpoints(disk, keys, images, &mut out)?;
@@ -206,8 +213,21 @@ fn read_journal(disk: &dyn Disk, keys: &KeyRing, out: &mut Survey) -> DiskResult
         let len = disk.len(&path)?.min(MAX_SEGMENT_LEN);
         let bytes = read_through(disk, &path, len as usize)?;
         scan(keys, segment, &bytes, out);
+        if out.tip.0.is_none_or(|(last, _)| last < segment) {
+            out.tip = Tip(Some((segment, *blake3::hash(&bytes).as_bytes())));
+        }
     }
     Ok(())
+}
+
+/// How a disk's journal ends now.
+pub fn journal_tip(disk: &dyn Disk) -> DiskResult<Tip> {
+    let last = names(disk, layout::JOURNAL)?.iter().filter_map(|n| layout::segment_number(n)).max();
+    let Some(segment) = last else { return Ok(Tip::default()) };
+    let path = layout::segment(segment);
+    let len = disk.len(&path)?.min(MAX_SEGMENT_LEN);
+    let bytes = read_through(disk, &path, len as usize)?;
+    Ok(Tip(Some((segment, *blake3::hash(&bytes).as_bytes()))))
 }
 
 /// The whole file; blocks that cannot be read are zeros, so that one bad sector costs its records and no more. A disk that

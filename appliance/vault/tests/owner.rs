@@ -3,10 +3,13 @@
 mod common;
 
 use coffre_core::fault::Class;
+use coffre_core::keys::KeyRing;
+use coffre_core::label::Label;
+use coffre_core::slots::{SlotIdentity, open_root};
 use coffre_core::wire::{DiskState, Light};
 use coffre_vault::Vault;
 use coffre_vault::disk::{FsDisk, Holder};
-use common::{Scratch, get, green, put, until};
+use common::{Scratch, get, green, put, try_put, until};
 use std::path::Path;
 
 fn copy(from: &Path, to: &Path, only: &[&str]) {
@@ -105,4 +108,76 @@ fn with_a_disk_held_elsewhere_the_witness_vouches_for_nothing() {
     drop(held);
     until(&vault, "both in use", green);
     put(&vault, "pc/d", b"again");
+}
+
+/// The keys of a box, as another machine with its words has them.
+fn keys(it: &Scratch) -> KeyRing {
+    let read = |name: &str| std::fs::read(it.state().join(name)).expect("there");
+    let own: SlotIdentity =
+        String::from_utf8(read("box.identity")).expect("text").parse().expect("an identity");
+    let (vault, root) = open_root(&read("keys.age"), &own).expect("opens");
+    KeyRing::new(&root, vault)
+}
+
+/// What another machine writes first when it mounts the vault: a promise on a disk.
+fn promise_elsewhere(it: &Scratch, disk: usize, change: impl Fn(&mut Label)) {
+    let (keys, path) = (keys(it), it.disk(disk).join("label"));
+    let mut file = std::fs::read(&path).expect("there");
+    let mut label = Label::open(&keys, &file).expect("a label");
+    label.generation += 1;
+    change(&mut label);
+    let at = label.slot_offset() as usize;
+    let slot = label.encode(&keys);
+    file[at..at + slot.len()].copy_from_slice(&slot);
+    std::fs::write(path, file).expect("written");
+}
+
+#[test]
+fn who_was_passed_acknowledges_nothing_more_and_does_not_come_back_by_itself() {
+    for case in ["pushed", "idle", "tied"] {
+        let (it, _) = Scratch::made(3);
+        let vault = it.open();
+        put(&vault, "pc/d", b"before");
+        promise_elsewhere(&it, 1, |label| {
+            label.owner = [7; 16];
+            label.promised += u64::from(case != "tied");
+        });
+        if case != "idle" {
+            let refused = try_put(&vault, "pc/d", b"after").expect_err("another box has it");
+            assert!(refused.what.contains("has taken these disks over"), "{refused}");
+        }
+        let status = until(&vault, "red", |s| s.light == Light::Red && !s.writable);
+        assert!(
+            status.reasons.iter().any(|r| r.contains("has taken these disks over")),
+            "{:?}",
+            status.reasons
+        );
+        assert_eq!(get(&vault, "pc/d"), b"before", "restores go on");
+        std::thread::sleep(std::time::Duration::from_millis(900));
+        assert!(!vault.status().writable, "it does not take them back");
+        drop(vault);
+        // A person has decided: this one goes on.
+        let vault = it.open();
+        // What was refused may have reached disks all the same: nobody was told that it had not.
+        let latest = get(&vault, "pc/d");
+        assert!([&b"before"[..], b"after"].contains(&latest.as_slice()), "{latest:?}");
+        put(&vault, "pc/d", b"again");
+        until(&vault, "green", green);
+    }
+}
+
+#[test]
+fn a_promise_that_nobody_with_the_keys_made_stops_nobody() {
+    let (it, _) = Scratch::made(3);
+    let vault = it.open();
+    promise_elsewhere(&it, 1, |label| label.promised += 9);
+    let mut bad = std::fs::read(it.disk(1).join("label")).expect("there");
+    for slot in bad.chunks_exact_mut(4096) {
+        slot[4032] ^= 1;
+        let sum = blake3::derive_key("coffre 2026 v1 disk label", &slot[..4064]);
+        slot[4064..].copy_from_slice(&sum);
+    }
+    std::fs::write(it.disk(1).join("label"), bad).expect("written");
+    put(&vault, "pc/d", b"goes on");
+    assert!(vault.status().writable);
 }

@@ -46,6 +46,18 @@ impl Ledger {
         news
     }
 
+    /// Takes in what one of two owners acknowledged after `noted`, and says up to where that is; an error when the other one
+    /// acknowledged something else.
+    pub fn note_owner(&mut self, coord: &Coordinator, noted: u64) -> Result<u64, String> {
+        for seq in noted + 1..=coord.acked() {
+            let Some(point) = coord.point(seq) else { continue };
+            if self.acked.entry(seq).or_insert((point.hash, None)).0 != point.hash {
+                return Err(format!("two owners acknowledged different records {seq}"));
+            }
+        }
+        Ok(coord.acked().max(noted))
+    }
+
     /// The acknowledged record of this number.
     pub fn acked(&self, seq: u64) -> Option<RecordHash> {
         self.acked.get(&seq).map(|(hash, _)| *hash)

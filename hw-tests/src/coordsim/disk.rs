@@ -27,6 +27,8 @@ pub(super) struct ModelDisk {
     pub roster: Roster,
     pub since: u64,
     pub promised: u64,
+    /// The mark of whoever promised.
+    pub owner: u64,
     pub records: Vec<Placed>,
     pub anchors: Vec<Anchor>,
     /// What acts that failed left in its cache: shown until a power cut, and never durable.
@@ -68,6 +70,7 @@ impl ModelDisk {
             roster,
             since: 0,
             promised: 0,
+            owner: 0,
             records: Vec::new(),
             anchors: Vec::new(),
             cached: Vec::new(),
@@ -94,7 +97,7 @@ impl ModelDisk {
                 }
                 self.since = since.unwrap_or(self.since);
             }
-            Act::Promise { epoch, .. } => self.promised = *epoch,
+            Act::Promise { epoch, .. } => self.promised = self.promised.max(*epoch),
             Act::Prepare { keep, base, .. } => {
                 if let Some(base) = base {
                     self.take_checkpoint(*base);
@@ -140,6 +143,13 @@ impl ModelDisk {
             self.cached.retain(|old| !overlaps(old, r));
             self.cached.push(*r);
         }
+    }
+
+    /// Another machine looks: what stood in a cache of the first one only is not there.
+    pub fn seen_from_elsewhere(&mut self) {
+        self.attached = false;
+        self.failed = false;
+        self.cached.clear();
     }
 
     /// Whether it has this, durably and in its place.

@@ -36,3 +36,6 @@ pub const ROSTER_FLAWS: &[Flaw] = &[
     Flaw::OldRoster,
     Flaw::ReuseVersion,
 ];
+
+/// Those of two owners.
+pub const OWNER_FLAWS: &[Flaw] = &[Flaw::NeverLookAgain, Flaw::TakeUnread];

@@ -5,17 +5,19 @@
 //! coordinator runs, not a copy. What is checked is in `check`: nothing acknowledged is missing from a history that
 //! this box goes on writing from, no two histories share an epoch, and a box with nothing wrong is never read-only.
 //! Disks are also replaced and added, and those that left turn up again: that is in `rosters`; single records rot on
-//! several disks in one night: that is in `nights`.
+//! several disks in one night: that is in `nights`. A second owner takes the disks of one that runs: that is in `rivals`.
 
 mod check;
 mod disk;
 mod flaws;
 mod nights;
+mod outcome;
+mod rivals;
 mod rosters;
 
 use crate::rng::Rng;
 use check::{Ledger, Seats};
-use coffre_core::coord::{Act, Anchor, Coordinator, Plan, Setup, Verdict, plan};
+use coffre_core::coord::{Act, Anchor, Coordinator, Placed, Plan, Setup, Verdict, plan};
 use coffre_core::diskset::DiskSet;
 use coffre_core::flaw::Flaws;
 use coffre_core::geometry::Geometry;
@@ -24,8 +26,10 @@ use coffre_core::record::{self, Kind};
 use coffre_core::roster::Roster;
 use coffre_core::witness::Witness;
 use disk::{Given, ModelDisk};
+use rivals::{Elder, Known};
 
-pub use flaws::{COORDINATOR_FLAWS, HOLE_FLAWS, PROOF_FLAWS, ROSTER_FLAWS};
+pub use flaws::{COORDINATOR_FLAWS, HOLE_FLAWS, OWNER_FLAWS, PROOF_FLAWS, ROSTER_FLAWS};
+pub use outcome::Outcome;
 
 /// What one run simulates.
 #[derive(Clone, Copy, Debug)]
@@ -48,52 +52,10 @@ pub struct Case {
     pub changes: bool,
     /// Whether that happens all the time, with power cuts where it hurts.
     pub eager: bool,
+    /// Whether a second owner takes the disks while the first one runs.
+    pub rivals: bool,
     /// The rule to break.
     pub flaws: Flaws,
-}
-
-/// What a run saw.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Records acknowledged.
-    pub acked: u64,
-    /// Mounts that went read-write.
-    pub mounts: u64,
-    /// Mounts that were refused.
-    pub refused: u64,
-    /// Checkpoints that replaced journal.
-    pub checkpoints: u64,
-    /// Acknowledgements under a witnessed epoch.
-    pub witnessed: u64,
-    /// Changes of the roster that were begun,
-    pub begun: u64,
-    /// and disks that are out for good.
-    pub changed: u64,
-    /// Ends with a change half-way, too few disks for the plain rule, and a witness that cannot vouch for them.
-    pub stranded: u64,
-    /// Records and checkpoints that rotted,
-    pub rotten: u64,
-    /// and nights after which more disks had holes than the geometry can miss.
-    pub bad_nights: u64,
-    /// Hash over everything that happened.
-    pub trace: u64,
-}
-
-impl Outcome {
-    /// Adds another run's counts.
-    pub fn add(&mut self, other: &Self) {
-        self.acked += other.acked;
-        self.mounts += other.mounts;
-        self.refused += other.refused;
-        self.checkpoints += other.checkpoints;
-        self.witnessed += other.witnessed;
-        self.begun += other.begun;
-        self.changed += other.changed;
-        self.stranded += other.stranded;
-        self.rotten += other.rotten;
-        self.bad_nights += other.bad_nights;
-        self.trace ^= other.trace;
-    }
 }
 
 /// Runs one case. `Err` says which promise broke, with the seed to replay it.
@@ -102,6 +64,7 @@ pub fn run(case: Case) -> Result<Outcome, String> {
     for step in 0..case.steps {
         world.step().map_err(|e| format!("{e} (step {step} of {case:?})"))?;
     }
+    world.elder = None;
     world.settle().map_err(|e| format!("{e} (settling {case:?})"))?;
     Ok(world.out)
 }
@@ -125,6 +88,12 @@ struct World {
     /// A checkpoint under way: the anchor, who has it, who is still to write it.
     checkpoint: Option<(Anchor, DiskSet)>,
     ledger: Ledger,
+    /// The mark of this box, what it knows of labels, what it read of journals before its promises, what was noted of it.
+    mark: u64,
+    known: Known,
+    surveyed: Vec<Option<Vec<Placed>>>,
+    noted: u64,
+    elder: Option<Elder>,
     /// Nothing fails any more: the end of the run.
     calm: bool,
     /// With `COFFRE_TELL` set, each boot is told on stderr: for replaying one seed.
@@ -160,6 +129,11 @@ impl World {
             saving: None,
             checkpoint: None,
             ledger: Ledger::default(),
+            mark: 0,
+            known: Known::new(),
+            surveyed: Vec::new(),
+            noted: 0,
+            elder: None,
             calm: false,
             telling: std::env::var_os("COFFRE_TELL").is_some(),
             out: Outcome::default(),
@@ -171,6 +145,13 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), String> {
+        if self.case.rivals {
+            self.elder_step()?;
+            self.give_up_taken();
+            if self.rng.chance(1, 60) {
+                self.rival_comes();
+            }
+        }
         if self.box_.is_none() {
             let visible = self.choose_visible();
             return self.boot(visible);
@@ -204,7 +185,7 @@ impl World {
             _ => self.complete_one(),
         }
         self.pump();
-        self.note_acks();
+        self.note_acks()?;
         self.check_written()
     }
 
@@ -257,6 +238,7 @@ impl World {
             return Ok(());
         }
         self.out.mounts += 1;
+        self.read_as_owner(&seats);
         let wide = self.roster.geometry;
         let setup = Setup {
             vault: VaultId([1; 16]),
@@ -267,7 +249,9 @@ impl World {
             wider: (wide.width() > n).then_some((wide.width(), wide.m())),
             flaws: self.case.flaws,
         };
-        self.box_ = Some(Coordinator::new(setup, &plan, &views, self.witness));
+        let coord = Coordinator::new(setup, &plan, &views, self.witness);
+        self.noted = coord.base().seq;
+        self.box_ = Some(coord);
         self.pump();
         Ok(())
     }
@@ -345,7 +329,8 @@ impl World {
         let Some(disk) = self.number(pick) else { return };
         let d = &mut self.disks[pick];
         let Some(given) = d.pending.pop_front() else { return };
-        let ok = d.attached && !d.dead && !fails;
+        let ok = d.attached && !d.dead && !fails && self.may_act(pick, &given);
+        let d = &mut self.disks[pick];
         if ok {
             d.carry_out(&given);
         } else if fails {
@@ -396,6 +381,11 @@ impl World {
         d.attached = true;
         let view = d.view();
         let trusted = !d.failed;
+        if self.case.rivals {
+            self.known[pick] = (self.disks[pick].promised, self.disks[pick].owner);
+            self.surveyed[pick] = None;
+        }
+        let d = &mut self.disks[pick];
         if let Some(coord) = self.box_.as_mut() {
             // A disk that someone else mounted meanwhile stays out, and so does one that was replaced.
             if coord.back(disk, &view, trusted).is_err() {
@@ -451,6 +441,9 @@ impl World {
             self.witness = Some(w);
         }
         self.checkpoint = None;
+        if self.case.rivals {
+            self.drop_passed();
+        }
         for d in &mut self.disks {
             d.cut(&mut self.rng);
         }
@@ -472,8 +465,11 @@ impl World {
         self.trace(5, 0);
     }
 
-    fn note_acks(&mut self) {
-        let Some(coord) = self.box_.as_ref() else { return };
+    fn note_acks(&mut self) -> Result<(), String> {
+        if self.case.rivals {
+            return self.note_own();
+        }
+        let Some(coord) = self.box_.as_ref() else { return Ok(()) };
         let counting: Vec<usize> = coord.counting().iter().filter_map(|no| self.place(no)).collect();
         let news = self.ledger.note_acks(coord, &counting);
         self.out.acked += news;
@@ -483,5 +479,6 @@ impl World {
         let acked = coord.acked();
         self.note_changes();
         self.trace(6, acked);
+        Ok(())
     }
 }

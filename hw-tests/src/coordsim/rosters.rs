@@ -132,7 +132,7 @@ impl World {
             self.complete_one();
             self.pump();
         }
-        self.note_acks();
+        self.note_acks()?;
         self.check_written()?;
         let of_roster: Vec<&ModelDisk> = (0..self.roster.disks.len() as u8)
             .filter_map(|no| self.place(DiskNo(no)))

@@ -250,6 +250,7 @@ impl SimDisk {
             Err(DiskError::Io { .. }) => 5,
             Err(DiskError::Held(_)) => 6,
             Err(DiskError::Shortage { .. }) => 7,
+            Err(DiskError::Taken(_)) => 8,
         };
         state.note(&[code, class]);
         state.note(path.as_bytes());

@@ -27,7 +27,7 @@ impl Coordinator {
 
     /// R2: whether every disk of `active` has promised the epoch; asks those that have not.
     fn promise_on(&mut self, epoch: u64, active: DiskSet, acts: &mut Vec<Act>) -> bool {
-        if self.setup.flaws.has(Flaw::NoPromise) || self.setup.flaws.has(Flaw::ReuseEpoch) {
+        if self.flaw_of_promises() {
             return true;
         }
         let mut all = true;
@@ -42,6 +42,10 @@ impl Coordinator {
             }
         }
         all
+    }
+
+    pub(super) fn flaw_of_promises(&self) -> bool {
+        self.setup.flaws.has(Flaw::NoPromise) || self.setup.flaws.has(Flaw::ReuseEpoch)
     }
 
     /// The witness learns that the epoch opens, then its Mount record is drawn.
@@ -125,6 +129,9 @@ impl Coordinator {
 
     /// After a disk dropped out or came in: can the epoch go on, must a new one begin, or do we stop?
     pub(super) fn reconsider(&mut self) {
+        if self.taken {
+            return;
+        }
         let (n, m) = (self.setup.n, self.setup.m);
         let present = self.present();
         match self.phase {

@@ -28,7 +28,7 @@ impl Coordinator {
 
     /// Whether the box could not be opened for writing at all: only a new mount can change that.
     pub fn never_mounted(&self) -> bool {
-        self.mount == 0 && matches!(self.phase, Phase::Stalled(_))
+        self.mount == 0 && matches!(self.phase, Phase::Stalled(_)) && !self.taken
     }
 
     /// Whether acknowledgements rest on the witness: then nothing more may be lost.

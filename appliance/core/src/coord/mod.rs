@@ -18,7 +18,11 @@
 //! - **R4** append `Mount{e}`, then bring every visible disk up to it; facts only when it is acknowledged;
 //! - **R5** acknowledged means: Mount and record are durable on m + 1 disks (witnessed: on every active one);
 //! - **R6** a disk that drops out stops counting; one that comes back counts after its holes were mended, its divergent
-//!   tail was put aside and it has caught up past the Mount record.
+//!   tail was put aside and it has caught up past the Mount record;
+//! - **R10** one owner: a journal write counts on a disk only when the label there, read again after it, shows no promise but the
+//!   owner's own; and who mounts reads again, after its promise, that the journal did not grow since it was read. So of two that take
+//!   the same disks the older one stops before its next acknowledgement, and the newer one misses nothing that the older one
+//!   acknowledged: on each disk one of the two sees the other.
 //!
 //! `roster` changes the disks themselves (R7 to R9, explained in `core/roster`).
 //!
@@ -151,6 +155,8 @@ pub enum Stalled {
     Changing,
     /// This disk was taken out of the roster.
     Left,
+    /// Somebody else has promised a newer epoch on these disks (R10).
+    Taken,
 }
 
 impl std::fmt::Display for Stalled {
@@ -179,6 +185,7 @@ impl std::fmt::Display for Stalled {
             Self::Fork => f.write_str("the disks show two histories that were both acknowledged: nothing is written, so that none of them is lost"),
             Self::Changing => f.write_str("the disks of the vault are being changed or brought into step"),
             Self::Left => f.write_str("it was taken out of the vault"),
+            Self::Taken => f.write_str("another box, or another coffred, has taken these disks over"),
         }
     }
 }

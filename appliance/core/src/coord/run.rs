@@ -121,6 +121,8 @@ pub(super) struct DiskState {
     pub(super) presence: Presence,
     pub(super) promised: u64,
     pub(super) promising: bool,
+    /// Promised in this mount, with its mark: an equal promise that the disk shows may be somebody else's (R10).
+    pub(super) ours: bool,
     /// Newest record known durable on it in this attachment, once prepared.
     pub(super) synced: u64,
     /// Newest record it showed after a power cut or confirmed since; not those in its holes.
@@ -152,6 +154,8 @@ pub struct Coordinator {
     pub(super) witness_current: bool,
     pub(super) witness_busy: bool,
     pub(super) roster: super::roster::State,
+    /// Somebody else has promised a newer epoch (R10).
+    pub(super) taken: bool,
 }
 
 impl Coordinator {
@@ -162,6 +166,7 @@ impl Coordinator {
             presence: Presence::Away,
             promised: 0,
             promising: false,
+            ours: false,
             synced: 0,
             confirmed: 0,
             writing: false,
@@ -202,6 +207,7 @@ impl Coordinator {
                 setup.wider,
                 views.iter().flatten().map(|v| v.version),
             ),
+            taken: false,
         };
         this.phase = match plan.verdict {
             Verdict::ReadOnly(reason) => Phase::Stalled(reason),
@@ -217,6 +223,9 @@ impl Coordinator {
     /// What to do next. Each act is returned once; completions make room for more.
     pub fn poll(&mut self) -> Vec<Act> {
         let mut acts = Vec::new();
+        if self.taken {
+            return acts;
+        }
         self.tend();
         self.step_phase(&mut acts);
         if !matches!(self.phase, Phase::Stalled(_)) || self.mount > 0 {
@@ -226,12 +235,25 @@ impl Coordinator {
         acts
     }
 
+    /// A disk shows that somebody else has promised a newer epoch (R10): nothing is acknowledged any more, and nothing begun, until a
+    /// person has decided who goes on. Only a new start mounts again.
+    pub fn taken_over(&mut self) {
+        self.taken = true;
+        self.phase = Phase::Stalled(Stalled::Taken);
+    }
+
+    /// Whether somebody else has taken the disks over.
+    pub fn is_taken(&self) -> bool {
+        self.taken
+    }
+
     /// A promise was written (`ok`) or failed; a failure loses the disk.
     pub fn promised(&mut self, disk: DiskNo, epoch: u64, ok: bool) {
         let d = &mut self.disks[disk.ix()];
         d.promising = false;
         if ok {
             d.promised = d.promised.max(epoch);
+            d.ours = true;
         } else {
             self.lost(disk);
         }
@@ -320,6 +342,7 @@ impl Coordinator {
         let d = &mut self.disks[disk.ix()];
         d.presence = Presence::Back;
         d.promised = if trusted { view.promised } else { 0 };
+        d.ours = false;
         d.synced = 0;
         d.confirmed = held.upto.seq;
         self.held[disk.ix()] = held;
@@ -358,6 +381,13 @@ impl Coordinator {
             let disk = DiskNo(i as u8);
             let d = self.disks[i];
             match d.presence {
+                // R10: an older owner that has it still must see that, before anything on it is changed.
+                Presence::Back if !d.ours && !self.flaw_of_promises() => {
+                    if !d.promising {
+                        self.disks[i].promising = true;
+                        acts.push(Act::Promise { disk, epoch: self.epoch });
+                    }
+                }
                 Presence::Back => {
                     let held = std::mem::take(&mut self.held[i]).rebased(self.base);
                     let base = held.needs_base.then_some(self.base).filter(|base| base.seq > 0);

@@ -33,7 +33,7 @@ impl Engine {
     /// Has some of a disk's journal compared, from record `from` on (0: the label and the checkpoint first). Returns where
     /// to go on; `None` when that was the end of it, or the disk does not count.
     pub fn audit(&mut self, disk: DiskNo, from: u64) -> Option<u64> {
-        if !self.coord.counting().has(disk) {
+        if !self.coord.counting().has(disk) || self.coord.is_taken() {
             return None;
         }
         let mut audit = Audit::default();

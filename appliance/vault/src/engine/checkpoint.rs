@@ -85,7 +85,9 @@ impl Engine {
             self.log_bytes = self.log.values().map(|b| b.len() as u64).sum();
         }
         for disk in forget.iter() {
-            self.give(disk, Job::Forget { anchor });
+            if let Some(guard) = self.guard(disk) {
+                self.give(disk, Job::Forget { anchor, guard });
+            }
         }
         self.finish_checkpoint();
     }

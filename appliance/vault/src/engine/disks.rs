@@ -5,9 +5,9 @@
 //! back, so that a write that hung for an hour can never land on a disk that has moved on.
 
 use super::{Engine, JobId};
-use crate::lane::{Done, Job};
+use crate::lane::{Done, Guard, Job};
 use crate::ports::DiskError;
-use crate::survey::Survey;
+use crate::survey::{Survey, Tip};
 use coffre_core::coord::Anchor;
 use coffre_core::diskset::DiskSet;
 use coffre_core::flaw::Flaw;
@@ -39,6 +39,8 @@ pub(super) struct Slot {
     pub state: SlotState,
     pub reason: Option<String>,
     pub label: Option<Label>,
+    /// How its journal ended when it was read, until an epoch is promised on it.
+    pub tip: Option<Tip>,
     /// Jobs given and not come back, of this attachment and earlier ones.
     pub outstanding: usize,
     /// Per lane (journal, bulk): jobs outstanding, and when the lane last moved.
@@ -107,6 +109,7 @@ impl Slot {
             state: if survey.is_some() { SlotState::Attached } else { SlotState::Absent },
             reason: None,
             label: survey.as_ref().map(|s| s.label.clone()),
+            tip: survey.as_ref().map(|s| s.tip),
             outstanding: 0,
             lanes: [Lane::default(); 2],
             attachment: 1,
@@ -177,7 +180,7 @@ impl Engine {
 
     pub(super) fn give(&mut self, disk: DiskNo, job: Job) {
         let what = match &job {
-            Job::Label(label) => What::Promise(label.promised),
+            Job::Label(label, _) => What::Promise(label.promised),
             Job::Prepare(_) => What::Prepare(Vec::new()),
             Job::Shard { pack, .. } => What::Shard(pack.id()),
             Job::Checkpoint { anchor, .. } => What::Checkpoint(*anchor),
@@ -194,6 +197,10 @@ impl Engine {
     }
 
     pub(super) fn give_as(&mut self, disk: DiskNo, job: Job, what: What) {
+        // R10: who was passed writes nothing any more, on no disk.
+        if self.coord.is_taken() && !matches!(job, Job::ListShards) {
+            return;
+        }
         let id = JobId(self.fresh());
         let lane = usize::from(!job.is_journal());
         let slot = &mut self.slots[disk.ix()];
@@ -216,7 +223,9 @@ impl Engine {
         label.promised = label.promised.max(epoch);
         label.owner = self.owner;
         let label = label.clone();
-        self.give(disk, Job::Label(label));
+        // Later epochs of this mount go on from what it wrote itself.
+        let tip = self.slots[disk.ix()].tip.take();
+        self.give(disk, Job::Label(label, tip));
     }
 
     pub(super) fn job_done(&mut self, id: JobId, result: Result<Done, DiskError>) {
@@ -252,6 +261,7 @@ impl Engine {
             (What::Checkpoint(_), Err(DiskError::Full(_))) => self.slots[disk.ix()].full = true,
             // No room for one more shard says nothing about the rest.
             (What::Heal(_), Err(DiskError::Full(_))) => {}
+            (_, Err(DiskError::Taken(why))) => self.taken(disk, why),
             (_, Err(e)) => {
                 let gone = matches!(e, DiskError::Gone(_));
                 let state = if gone { SlotState::Absent } else { SlotState::Suspect };
@@ -266,6 +276,31 @@ impl Engine {
             (What::List, Ok(done)) => self.shards_listed(disk, &done.shards),
             (What::Heal(_) | What::Audit | What::Other, Ok(_)) => {}
         }
+    }
+
+    /// R10: somebody else has the disks. Nothing is acknowledged from here on.
+    fn taken(&mut self, disk: DiskNo, why: String) {
+        self.coord.taken_over();
+        self.lose(disk, SlotState::Foreign, why);
+    }
+
+    /// Takes what a disk's label shows now. What was read before this mount's own newest promise is older than that, and says nothing.
+    pub(super) fn label_shown(&mut self, disk: DiskNo, there: &Label) {
+        let known = self.slots[disk.ix()].label.as_ref().map(Guard::of);
+        if known.is_some_and(|guard| guard.is_passed_by(there)) && !self.flaw(Flaw::NeverLookAgain) {
+            self.taken(
+                disk,
+                format!(
+                    "another box, or another coffred, has taken it over (it promised epoch {})",
+                    there.promised
+                ),
+            );
+        }
+    }
+
+    /// Whose disk it must be for a write of this mount to count; `None` without a label.
+    pub(super) fn guard(&self, disk: DiskNo) -> Option<Guard> {
+        self.slots[disk.ix()].label.as_ref().map(Guard::of)
     }
 
     fn disk_prepared(&mut self, disk: DiskNo, lost: &[Thing]) {
@@ -338,6 +373,7 @@ impl Engine {
                 slot.state = SlotState::Attached;
                 slot.reason = None;
                 slot.label = Some(survey.label);
+                slot.tip = None;
             }
             Err(reason) => {
                 slot.state = SlotState::Foreign;

@@ -22,7 +22,7 @@ use crate::lane::{Done, Job, Prepare};
 use crate::limits::Limits;
 use crate::ports::{DiskError, Entropy};
 use crate::survey::Survey;
-use coffre_core::coord::{Act, Coordinator, Spot};
+use coffre_core::coord::{Act, Coordinator, Spot, Stalled};
 use coffre_core::diskset::DiskSet;
 use coffre_core::fact::{Fact, encode_facts};
 use coffre_core::fault::{Fault, Result};
@@ -30,6 +30,7 @@ use coffre_core::flaw::{Flaw, Flaws};
 use coffre_core::geometry::Geometry;
 use coffre_core::ids::{ChunkId, DiskId, DiskNo, ObjectId, PackId};
 use coffre_core::keys::KeyRing;
+use coffre_core::label::Label;
 use coffre_core::names::DatasetRef;
 use coffre_core::pack::{SealedPack, reseal};
 use coffre_core::record::{self, Kind};
@@ -75,6 +76,8 @@ pub enum Event {
     Attached(DiskNo, Box<Survey>),
     /// A disk in use was found gone.
     Gone(DiskNo, String),
+    /// The label of a disk in use was read.
+    Label(DiskNo, Box<Label>),
     /// Time passed: milliseconds of running time.
     Tick(u64),
     /// The whole box stood still for so many milliseconds, this process at least: no disk is late because of them. Comes before the
@@ -200,6 +203,7 @@ impl Engine {
             Event::Encoded(id, result) => self.pack_encoded(id, result),
             Event::Attached(disk, survey) => self.disk_attached(disk, *survey),
             Event::Gone(disk, why) => self.lose(disk, SlotState::Absent, why),
+            Event::Label(disk, label) => self.label_shown(disk, &label),
             Event::Tick(now_ms) => self.tick(now_ms),
             Event::Paused(ms) => self.was_paused(ms),
         }
@@ -239,6 +243,13 @@ impl Engine {
     pub fn writable(&self) -> Result<()> {
         match self.coord.writable() {
             Ok(()) | Err(None) => Ok(()),
+            Err(Some(Stalled::Taken)) => Err(Fault::refused(format!(
+                "the vault is read-only: {}",
+                Stalled::Taken
+            ))
+            .next(
+                "decide which of the two goes on, stop the other one, and start the one that goes on again",
+            )),
             Err(Some(reason)) => Err(Fault::refused(format!("the vault is read-only: {reason}"))
                 .next("try again when the light of the box, in `coffre status`, is not red any more")),
         }
@@ -257,6 +268,11 @@ impl Engine {
     /// Whether the box could not be opened for writing: a new mount may succeed when disks come back.
     pub fn never_mounted(&self) -> bool {
         self.coord.never_mounted()
+    }
+
+    /// Whether somebody else has taken the disks over (R10).
+    pub fn is_taken(&self) -> bool {
+        self.coord.is_taken()
     }
 
     /// Whether nothing is under way: no job, no commit, no pack.
@@ -293,8 +309,10 @@ impl Engine {
         if self.writable().is_err() {
             self.fail_waiting();
         }
-        self.drive_checkpoint();
-        self.sweep_once();
+        if !self.is_taken() {
+            self.drive_checkpoint();
+            self.sweep_once();
+        }
     }
 
     fn carry(&mut self, act: Act) {
@@ -312,13 +330,15 @@ impl Engine {
                 let base = base.and_then(|a| self.base_image.clone().map(|image| (a, image)));
                 let holes = self.pieces(holes);
                 let (segment_len, tag) = (self.limits.segment_len, self.coord.epoch());
-                let prepare = Arc::new(Prepare { base, holes, keep, segment_len, tag });
+                let Some(guard) = self.guard(disk) else { return };
+                let prepare = Arc::new(Prepare { base, holes, keep, segment_len, guard, tag });
                 self.give_as(disk, Job::Prepare(prepare), disks::What::Prepare(lost));
             }
             Act::Write { disk, from, to } => {
                 let pieces = self.pieces(from..=to);
                 let segment_len = self.limits.segment_len;
-                self.give_write(disk, to, Job::Journal { pieces, segment_len });
+                let Some(guard) = self.guard(disk) else { return };
+                self.give_write(disk, to, Job::Journal { pieces, segment_len, guard });
             }
         }
     }

@@ -59,7 +59,7 @@ impl Engine {
         label.roster = roster;
         label.since = since.unwrap_or(label.since);
         let label = label.clone();
-        self.give_as(disk, Job::Label(label), What::Mark(version));
+        self.give_as(disk, Job::Label(label, None), What::Mark(version));
     }
 
     /// The geometry in force: the former one until a disk that is being added has joined.

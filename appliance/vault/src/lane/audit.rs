@@ -4,7 +4,7 @@
 //! written over its own blocks from the copy in memory: it was no good before, so a torn write takes nothing from what
 //! rests on the other disks.
 
-use super::Hand;
+use super::{Guard, Hand};
 use crate::lane::Done;
 use crate::layout;
 use crate::ports::{DiskError, DiskResult};
@@ -39,6 +39,7 @@ impl Hand<'_> {
         if let Some(label) = &audit.label
             && !self.label_is_right(label)?
         {
+            self.still_ours(&Guard::of(label))?;
             self.write_label_anew(label)?;
             audited.push((Thing::Label, self.label_is_right(label)?));
         }

@@ -4,7 +4,7 @@
 //! holes are written in place, over blocks that were no good before, and their neighbours stay untouched; so a half of it is done
 //! again at the next mount, from wherever the records are then.
 
-use super::Hand;
+use super::{Guard, Hand};
 use crate::layout;
 use crate::ports::{DiskError, DiskResult};
 use coffre_core::bytes::BLOCK;
@@ -23,6 +23,8 @@ pub struct Prepare {
     pub keep: Spot,
     /// Length of a segment file.
     pub segment_len: u32,
+    /// Whose disk it must still be.
+    pub guard: Guard,
     /// Number for the names of what is put aside.
     pub tag: u64,
 }

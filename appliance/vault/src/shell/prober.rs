@@ -9,7 +9,8 @@ use super::lookout::{Found, Sight};
 use crate::core::lock;
 use crate::engine::{Event, Report};
 use crate::layout;
-use crate::ports::DiskError;
+use crate::ports::{Disk, DiskError};
+use crate::survey::{NotOurs, read_label};
 use coffre_core::diskset::DiskSet;
 use coffre_core::geometry::MAX_DISKS;
 use coffre_core::ids::DiskNo;
@@ -18,6 +19,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 const PROBE_EVERY_MS: u64 = 1_000;
+/// How often an idle box reads the labels from the medium: whether the disks are still its own (R10), or the label is gone.
+const LABEL_EVERY_MS: u64 = 5_000;
 /// In a try-out people pull folders and watch.
 const TRY_OUT_PROBE_EVERY_MS: u64 = 200;
 /// How long an attached disk may take to show its label or its sizes.
@@ -42,13 +45,22 @@ pub(super) fn probe(house: &House) {
     let every_ms = if house.of().try_out { TRY_OUT_PROBE_EVERY_MS } else { PROBE_EVERY_MS };
     let mut memories = vec![Memory::default(); MAX_DISKS];
     let mut mounted_ms = house.clock.mono_ms();
+    let mut looked_ms = mounted_ms;
     while house.prober_bell.nap(every_ms) {
+        if house.mounted().core.with(|e| e.is_taken()) {
+            // Whoever has the disks now is not disturbed; restores go on from what was mounted.
+            measure(house, &house.mounted());
+            continue;
+        }
         if house.mounted().core.with(|e| e.change_known()) || house.must_mount.load(Ordering::SeqCst) {
             memories = vec![Memory::default(); MAX_DISKS];
             house.exchange();
         }
         let mounted = house.mounted();
-        check_attached(&mounted);
+        let now_ms = house.clock.mono_ms();
+        let whose = house.of().try_out || now_ms.saturating_sub(looked_ms) >= LABEL_EVERY_MS;
+        looked_ms = if whose { now_ms } else { looked_ms };
+        check_attached(&mounted, whose);
         let now_ms = house.clock.mono_ms();
         let anew = mounted.core.with(|e| e.never_mounted() && e.idle());
         let came = look_for_lost(house, &mounted, &mut memories, every_ms, anew);
@@ -83,15 +95,27 @@ pub(super) fn measure(house: &House, mounted: &Mounted) {
     );
 }
 
-fn check_attached(mounted: &Mounted) {
+fn check_attached(mounted: &Mounted, whose: bool) {
     for no in attached(mounted).iter() {
-        match mounted.crew.lanes[no.ix()].ask(PATIENCE_MS, |disk| disk.len(layout::LABEL)) {
-            Err(e @ DiskError::Gone(_)) => mounted.core.event(Event::Gone(no, e.to_string())),
-            Err(DiskError::NotFound(_)) => {
+        if !whose {
+            // A disk that does not answer, or answers with an error, shows that when it is written to.
+            if let Err(e @ DiskError::Gone(_)) =
+                mounted.crew.lanes[no.ix()].ask(PATIENCE_MS, |disk| disk.len(layout::LABEL))
+            {
+                mounted.core.event(Event::Gone(no, e.to_string()));
+            }
+            continue;
+        }
+        let keys = mounted.core.keys.clone();
+        let look = move |disk: &dyn Disk| Ok(read_label(disk, &keys));
+        match mounted.crew.lanes[no.ix()].ask(PATIENCE_MS, look).unwrap_or_else(|e| Err(e.into())) {
+            Ok(label) => mounted.core.event(Event::Label(no, Box::new(label))),
+            Err(NotOurs::Disk(e @ DiskError::Gone(_))) => mounted.core.event(Event::Gone(no, e.to_string())),
+            Err(NotOurs::Unlabelled) => {
                 mounted.core.event(Event::Gone(no, "its label is not there any more".into()));
             }
             // A disk that does not answer, or answers with an error, shows that when it is written to.
-            Ok(_) | Err(_) => {}
+            Err(_) => {}
         }
     }
 }
