@@ -1,6 +1,7 @@
 //! Names and addresses under which this machine can be reached: what a leaf certificate must cover.
 
 use nix::ifaddrs::getifaddrs;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub const MAX_ADDRESSES: usize = 64;
 
 /// What a leaf certificate covers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     /// DNS names, lower case.
     pub dns: BTreeSet<String>,
@@ -23,6 +24,11 @@ impl Names {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let found = getifaddrs().map(|all| all.filter_map(|one| address(&one)).collect()).unwrap_or_default();
         Self::of(box_name, host.as_deref(), found)
+    }
+
+    /// Whether all of these are covered.
+    pub fn cover(&self, others: &Self) -> bool {
+        self.dns.is_superset(&others.dns) && self.ips.is_superset(&others.ips)
     }
 
     fn of(box_name: &str, host: Option<&str>, found: BTreeSet<IpAddr>) -> Self {
@@ -45,7 +51,7 @@ fn address(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
 }
 
 /// A host name that may stand in a certificate, or nothing.
-fn host_name(text: &str) -> Option<String> {
+pub fn host_name(text: &str) -> Option<String> {
     let text = text.trim_end_matches('.').to_ascii_lowercase();
     let fits = text.len() <= 253 && text.split('.').all(|part| label(part).as_deref() == Some(part));
     fits.then_some(text)

@@ -9,6 +9,7 @@ use crate::control;
 use crate::doors::http::{self, Street};
 use crate::doors::limits::{MAX_CONNECTIONS, MAX_ERRANDS, MAX_LISTS, MAX_STREAMS};
 use crate::doors::tls::LeafKeeper;
+use crate::hosts::{Host, Hosts};
 use crate::identity::{Authority, certificate_info};
 use crate::pairing::Pairings;
 use crate::process;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub state: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// Names under which clients reach the box, besides those that the machine knows of and those that are kept.
+    pub hosts: Vec<Host>,
     /// Whether to announce the box on the LAN, where it serves more than this machine.
     pub announce: bool,
 }
@@ -96,7 +99,8 @@ fn prepare_and_serve(
         Authority::open(&vault.identity(), status.vault_id, &vault.name(), vault.authority_der())?;
     let authority = Arc::new(authority);
     state.write_authority(&certificate_info(&authority).pem)?;
-    let keeper = LeafKeeper::new(Arc::clone(&authority), &vault.name())?;
+    let hosts = Hosts::new(state.clone(), plan.hosts.clone());
+    let keeper = LeafKeeper::new(Arc::clone(&authority), &vault.name(), state, hosts.clone())?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let control = control::bind(state, lock)?;
@@ -105,7 +109,7 @@ fn prepare_and_serve(
         let certificate = certificate_info(&authority);
         let announcement =
             plan.announce.then(|| Announcement::begin(&vault.name(), &certificate, &served)).flatten();
-        let pairings = Arc::new(Pairings::new(vault.name(), certificate, served));
+        let pairings = Arc::new(Pairings::new(vault.name(), certificate, served, hosts));
         let street = Street::new(vault.clone(), status.vault_id, Arc::clone(&authority), pairings, seats);
         let ended = serve(control, listeners, keeper, Arc::new(street)).await;
         if let Some(announcement) = announcement {

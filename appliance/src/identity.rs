@@ -1,9 +1,9 @@
 //! The box's identity: a small authority of its own that clients pin, leaf certificates under it, signed receipts.
 //!
 //! The authority's P-256 key and the Ed25519 key of the receipts are derived from the root key, so that a box
-//! rebuilt from its recovery words is the same box to its clients. Leaves are throw-away: a fresh key each, the
-//! names and addresses of the day, issued again as those change. A leaf is never the authority itself: several
-//! TLS stacks refuse an authority that serves.
+//! rebuilt from its recovery words is the same box to its clients. So is the key of the leaves, for clients that pin the key of what
+//! serves; a leaf with its names and days is kept in the state folder, and issued again when a name comes that it
+//! has not, or its end is near. A leaf is never the authority itself: several TLS stacks refuse an authority that serves.
 
 use crate::addresses::Names;
 use crate::clock;
@@ -20,8 +20,9 @@ use jiff::civil::Date;
 use jiff::{Span, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType, SerialNumber,
 };
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How long the authority is valid from its making.
@@ -37,12 +38,25 @@ const EARLIEST: Date = Date::constant(2025, 1, 1);
 /// Every authority ends by here: below 2106, where 32-bit times end.
 const LATEST: Date = Date::constant(2105, 12, 31);
 
+/// What a kept leaf is sealed with against damage; derived from the key of the leaves.
+const KEEPING: &str = "coffre 2026 v1 kept leaf";
+/// A leaf as it is kept: `names`, `not_before_ms`, `not_after_ms`, `certificate` (DER in hexadecimal digits).
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    names: Names,
+    not_before_ms: u64,
+    not_after_ms: u64,
+    certificate: String,
+}
+
 /// A leaf certificate with its key, ready for TLS.
 pub struct Leaf {
     /// The leaf, then the authority, DER.
     pub chain_der: Vec<Vec<u8>>,
     /// The leaf's private key, PKCS#8 DER.
     pub key_der: Vec<u8>,
+    /// What it covers.
+    pub names: Names,
     /// From when it is valid.
     pub not_before_ms: u64,
     /// Until when it is valid.
@@ -53,6 +67,8 @@ pub struct Leaf {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate_der: Vec<u8>,
+    leaf_key: KeyPair,
+    keeping: [u8; 32],
     receipts: Ed25519KeyPair,
     box_name: String,
     words: Vec<String>,
@@ -116,6 +132,8 @@ impl Authority {
         certificate_der: Vec<u8>,
     ) -> Result<Self> {
         let key = authority_key(keys)?;
+        let leaf_key = key_pair(&keys.leaf_scalar)?;
+        let keeping = blake3::derive_key(KEEPING, &keys.leaf_scalar);
         let holds = |part: &[u8]| certificate_der.windows(part.len().max(1)).any(|window| window == part);
         if !holds(key.der_bytes()) || !holds(common_name(box_name).as_bytes()) {
             return Err(Fault::corrupt("the kept certificate does not belong to this box's key and name"));
@@ -124,13 +142,14 @@ impl Authority {
             .map_err(|_| Fault::corrupt("the key of the receipts cannot be used"))?;
         let issuer = Issuer::new(authority_params(vault, box_name), key);
         let words = naming_words(&certificate_der).to_vec();
-        Ok(Self { issuer, certificate_der, receipts, box_name: box_name.to_owned(), words })
+        let box_name = box_name.to_owned();
+        Ok(Self { issuer, certificate_der, leaf_key, keeping, receipts, box_name, words })
     }
 
-    /// A new leaf with a fresh key for these names, valid from the day before for [`LEAF_DAYS`] days in all.
+    /// A new leaf with the key of all leaves for these names, valid from the day before for [`LEAF_DAYS`] days in all.
     pub fn issue_leaf(&self, names: &Names, now_ms: u64) -> Result<Leaf> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| bad_identity(&e))?;
         let mut params = CertificateParams::default();
+        params.serial_number = Some(serial_number()?);
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, format!("{} door", common_name(&self.box_name)));
         params.is_ca = IsCa::ExplicitNoCa;
@@ -144,13 +163,44 @@ impl Authority {
         }
         let (first, last) = validity(now_ms, Span::new().days(LEAF_DAYS));
         set_validity(&mut params, (first, last));
-        let certificate = params.signed_by(&key, &self.issuer).map_err(|e| bad_identity(&e))?;
-        Ok(Leaf {
-            chain_der: vec![certificate.der().to_vec(), self.certificate_der.clone()],
-            key_der: key.serialize_der(),
-            not_before_ms: midnight_ms(first),
-            not_after_ms: midnight_ms(last),
-        })
+        let certificate = params.signed_by(&self.leaf_key, &self.issuer).map_err(|e| bad_identity(&e))?;
+        Ok(self.leaf(certificate.der().to_vec(), names.clone(), midnight_ms(first), midnight_ms(last)))
+    }
+
+    /// A leaf as text for the state folder. There is nothing secret in it.
+    pub fn keep(&self, leaf: &Leaf) -> Result<String> {
+        let certificate = leaf.chain_der.first().map(hex::encode).unwrap_or_default();
+        let (names, not_before_ms, not_after_ms) =
+            (leaf.names.clone(), leaf.not_before_ms, leaf.not_after_ms);
+        let kept = serde_json::to_string(&Kept { names, not_before_ms, not_after_ms, certificate })
+            .map_err(|e| bad_identity(&e))?;
+        Ok(format!("{kept}\n{}\n", hex::encode(self.seal(&kept))))
+    }
+
+    /// The leaf of such a text; `None` when it is damaged, or another authority's.
+    pub fn kept_leaf(&self, text: &str) -> Option<Leaf> {
+        let (kept, seal) = text.strip_suffix('\n')?.split_once('\n')?;
+        let mut expected = [0; 32];
+        hex::decode_to_slice(seal, &mut expected).ok()?;
+        // In constant time, as `blake3::Hash` compares.
+        if blake3::Hash::from_bytes(expected) != blake3::Hash::from_bytes(self.seal(kept)) {
+            return None;
+        }
+        let kept: Kept = serde_json::from_str(kept).ok()?;
+        let certificate = hex::decode(&kept.certificate).ok()?;
+        Some(self.leaf(certificate, kept.names, kept.not_before_ms, kept.not_after_ms))
+    }
+
+    fn leaf(&self, certificate: Vec<u8>, names: Names, not_before_ms: u64, not_after_ms: u64) -> Leaf {
+        let chain_der = vec![certificate, self.certificate_der.clone()];
+        Leaf { chain_der, key_der: self.leaf_key.serialize_der(), names, not_before_ms, not_after_ms }
+    }
+
+    /// Keyed hash of a kept leaf's text, beginning with the authority that it stands under.
+    fn seal(&self, kept: &str) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.keeping);
+        hasher.update(blake3::hash(&self.certificate_der).as_bytes());
+        *hasher.update(kept.as_bytes()).finalize().as_bytes()
     }
 
     /// Ed25519 signature over exactly these bytes, base64.
@@ -185,12 +235,24 @@ fn authority_params(vault: VaultId, box_name: &str) -> CertificateParams {
     params
 }
 
-/// The authority's key pair from its scalar: as an RFC 5915 `ECPrivateKey` without its optional public key, which
-/// the library computes.
+/// 127 random bits: no two certificates of one authority may have the same, and these have one key.
+fn serial_number() -> Result<SerialNumber> {
+    let mut bits = [0; 16];
+    aws_lc_rs::rand::fill(&mut bits).map_err(|_| Fault::permanent("the system gives no random bits"))?;
+    bits[0] = (bits[0] & 0x7f) | 0x40;
+    Ok(SerialNumber::from_slice(&bits))
+}
+
 fn authority_key(keys: &IdentityKeys) -> Result<KeyPair> {
-    let unusable = || Fault::corrupt("the key of the box's authority cannot be used");
+    key_pair(&keys.authority_scalar)
+}
+
+/// A key pair from its scalar: as an RFC 5915 `ECPrivateKey` without its optional public key, which
+/// the library computes.
+fn key_pair(scalar: &[u8; 32]) -> Result<KeyPair> {
+    let unusable = || Fault::corrupt("the key of the box's certificates cannot be used");
     let mut sec1 = vec![0x30, 0x31, 0x02, 0x01, 0x01, 0x04, 0x20];
-    sec1.extend_from_slice(&keys.authority_scalar);
+    sec1.extend_from_slice(scalar);
     sec1.extend_from_slice(&[0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
     let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, &sec1);
     let pkcs8 = pair.map_err(|_| unusable())?.to_pkcs8v1().map_err(|_| unusable())?;
@@ -232,7 +294,7 @@ pub(crate) mod tests {
     pub(crate) const NOW_MS: u64 = 1_772_357_400_000;
 
     pub(crate) fn keys() -> IdentityKeys {
-        IdentityKeys { authority_scalar: [0x11; 32], receipt_seed: [0x22; 32] }
+        IdentityKeys { authority_scalar: [0x11; 32], leaf_scalar: [0x33; 32], receipt_seed: [0x22; 32] }
     }
 
     pub(crate) fn authority(name: &str) -> Authority {
@@ -269,6 +331,33 @@ pub(crate) mod tests {
         assert_eq!(last, LATEST);
         let leaf = authority("a").issue_leaf(&Names::default(), NOW_MS).expect("issued");
         assert_eq!((leaf.not_after_ms - leaf.not_before_ms) / 86_400_000, 397);
+    }
+
+    #[test]
+    fn a_kept_leaf_is_the_same_leaf_and_a_damaged_or_foreign_one_is_none() {
+        let names = Names { dns: ["box.example".to_owned()].into(), ips: [[10, 0, 0, 1].into()].into() };
+        let it = authority("a");
+        let leaf = it.issue_leaf(&names, NOW_MS).expect("issued");
+        let text = it.keep(&leaf).expect("kept");
+        let again = it.kept_leaf(&text).expect("whole");
+        assert_eq!(
+            (&again.chain_der, &again.key_der, &again.names),
+            (&leaf.chain_der, &leaf.key_der, &names)
+        );
+        assert_eq!((again.not_before_ms, again.not_after_ms), (leaf.not_before_ms, leaf.not_after_ms));
+        assert!(!text.contains(&hex::encode(&leaf.key_der[..32])), "no key is kept");
+        let other = it.issue_leaf(&names, NOW_MS).expect("issued");
+        assert!(other.key_der == leaf.key_der && other.chain_der != leaf.chain_der, "another serial number");
+        assert!(authority("b").kept_leaf(&text).is_none());
+        for cut in [0, 1, text.len() / 2, text.len() - 1] {
+            assert!(it.kept_leaf(&text[..cut]).is_none(), "{cut}");
+        }
+        for at in (0..text.len()).step_by(7) {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1;
+            let damaged = String::from_utf8(bytes).expect("still ASCII");
+            assert!(it.kept_leaf(&damaged).is_none(), "{at}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! doors/      HTTPS: server loop, ceilings, TLS, authentication, the drop-box
 //! control     the control socket, for the owner of the box only
 //! cli/        the command `coffre`, one file per command
-//! identity    the box's authority, its leaves, signed receipts; addresses: what a leaf must cover
+//! identity    the box's authority, its leaves, signed receipts; addresses, hosts: what a leaf must cover
 //! pairing     codes with which machines become clients; announce: the box says on the LAN where it is
 //! heap        how memory goes back to the system; process: no image of it is written, and how many files it may open
 //! state       the state folder: lock, socket, certificate; clock: the time and how it is written
@@ -21,6 +21,7 @@ pub mod control;
 pub mod daemon;
 pub mod doors;
 pub mod heap;
+pub mod hosts;
 pub mod identity;
 pub mod pairing;
 pub mod process;

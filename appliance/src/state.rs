@@ -4,6 +4,8 @@
 //! STATE/lock            flock of the running daemon: who holds it may replace a stale socket
 //! STATE/control.sock    Unix socket, 0600
 //! STATE/authority.pem   the certificate that clients pin; public, refreshed at each start
+//! STATE/leaf            the certificate that serves, so that it is the same after a restart; nothing secret; made again
+//! STATE/hosts           names of the box that its owner gave it, one a line
 //! ```
 //! Everything else in the folder is the vault's.
 
@@ -11,11 +13,16 @@ use coffre_core::fault::{Fault, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+const AUTHORITY: &str = "authority.pem";
+const LEAF: &str = "leaf";
+const HOSTS: &str = "hosts";
+/// Most bytes of a small file that are read, whatever a damaged folder says.
+const MAX_SMALL_FILE_LEN: u64 = 256 * 1024;
 /// Longest path that surely fits a Unix socket address (108 bytes with its final zero).
 const MAX_SOCKET_PATH_LEN: usize = 100;
 
@@ -110,7 +117,7 @@ impl StateDir {
 
     /// Where the authority's certificate is kept for those who ask while no daemon runs.
     pub fn authority_pem(&self) -> PathBuf {
-        self.path.join("authority.pem")
+        self.path.join(AUTHORITY)
     }
 
     /// Writes the authority's certificate, readable by all: it is public.
@@ -118,15 +125,57 @@ impl StateDir {
     /// # Durability
     /// On `Ok` the new file is on stable storage whole; after a crash the old or the new one is there.
     pub fn write_authority(&self, pem: &str) -> Result<()> {
-        let target = self.authority_pem();
-        if fs::read(&target).is_ok_and(|old| old == pem.as_bytes()) {
+        self.write(AUTHORITY, pem, 0o644)
+    }
+
+    /// The certificate that serves, as it was kept; `None` when there is none that can be read.
+    pub fn read_leaf(&self) -> Option<String> {
+        self.read(LEAF).ok().flatten()
+    }
+
+    /// Keeps the certificate that serves.
+    ///
+    /// # Durability
+    /// As [`write_authority`](Self::write_authority).
+    pub fn write_leaf(&self, text: &str) -> Result<()> {
+        self.write(LEAF, text, 0o600)
+    }
+
+    /// The names that the owner gave the box, one a line; `None` when there are none.
+    pub fn read_hosts(&self) -> Result<Option<String>> {
+        self.read(HOSTS).map_err(|e| Fault::permanent(format!("{}: {e}", self.path.join(HOSTS).display())))
+    }
+
+    /// Replaces them.
+    ///
+    /// # Durability
+    /// As [`write_authority`](Self::write_authority).
+    pub fn write_hosts(&self, text: &str) -> Result<()> {
+        self.write(HOSTS, text, 0o600)
+    }
+
+    /// A small text; `None` when there is no such file.
+    fn read(&self, name: &str) -> io::Result<Option<String>> {
+        let file = match File::open(self.path.join(name)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let mut text = String::new();
+        file.take(MAX_SMALL_FILE_LEN).read_to_string(&mut text)?;
+        Ok(Some(text))
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) -> Result<()> {
+        let target = self.path.join(name);
+        if fs::read(&target).is_ok_and(|old| old == text.as_bytes()) {
             return Ok(());
         }
-        let fresh = self.path.join("authority.pem.new");
+        let fresh = self.path.join(format!("{name}.new"));
         let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh)?;
-            file.write_all(pem.as_bytes())?;
-            file.set_permissions(fs::Permissions::from_mode(0o644))?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
+            file.write_all(text.as_bytes())?;
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
             file.sync_all()?;
             fs::rename(&fresh, &target)?;
             File::open(&self.path)?.sync_all()

@@ -36,6 +36,8 @@ const GEAR: &str = "coffre 2026 v1 gear";
 const CLIENT_SECRET: &str = "coffre 2026 v1 client secret";
 /// The private key of the box's certificate authority.
 const AUTHORITY: &str = "coffre 2026 v1 authority";
+/// The private key of the certificate that serves.
+const LEAF: &str = "coffre 2026 v1 leaf";
 /// The key that signs receipts.
 const RECEIPT: &str = "coffre 2026 v1 receipt";
 
@@ -82,6 +84,7 @@ pub struct KeyRing {
     gear: Branch,
     client_secret: Branch,
     authority: Branch,
+    leaf: Branch,
     receipt: Branch,
 }
 
@@ -109,6 +112,7 @@ impl KeyRing {
             gear: branch(GEAR),
             client_secret: branch(CLIENT_SECRET),
             authority: branch(AUTHORITY),
+            leaf: branch(LEAF),
             receipt: branch(RECEIPT),
         }
     }
@@ -176,10 +180,20 @@ impl KeyRing {
 
     /// The private key of the box's certificate authority: a P-256 scalar, big-endian, 1 to order - 1.
     pub fn authority_scalar(&self) -> [u8; 32] {
+        self.scalar(&self.authority)
+    }
+
+    /// The private key of the leaves under it, of the same form. One for all of them: clients that pin the key of what
+    /// serves find it again, whatever names and days its certificate has.
+    pub fn leaf_scalar(&self) -> [u8; 32] {
+        self.scalar(&self.leaf)
+    }
+
+    fn scalar(&self, branch: &Branch) -> [u8; 32] {
         // One candidate in 2^32 is out of range, so the loop all but never turns twice; the counter makes it
         // the same scalar on every start.
         (0u32..)
-            .map(|counter| *self.derive(&self.authority, &counter.to_le_bytes()))
+            .map(|counter| *self.derive(branch, &counter.to_le_bytes()))
             .find(|scalar| *scalar != [0; 32] && *scalar < P256_ORDER)
             .expect("one of 2^32 candidates is in range")
     }
@@ -266,6 +280,7 @@ mod tests {
             keys.gear_seed(&client).0.to_vec(),
             keys.client_secret_hash(&client, "x").to_vec(),
             keys.authority_scalar().to_vec(),
+            keys.leaf_scalar().to_vec(),
             keys.receipt_seed().to_vec(),
             padding.to_vec(),
         ]
@@ -303,12 +318,14 @@ mod tests {
                 hex::encode(keys.chunk_id(&client, b"chunk").0),
                 hex::encode(keys.client_secret_hash(&client, "secret")),
                 hex::encode(keys.authority_scalar()),
+                hex::encode(keys.leaf_scalar()),
                 hex::encode(keys.receipt_seed()),
             ],
             [
                 "e53a80ec3891ce3261c310e2a458c1e4241ae7090892dba2647fd215bc88ab1c",
                 "1d9489cfec0f66a8f42c2d3f200085b233951ee45e9f6b3004e975d6769f445a",
                 "57fa59830b01aa8be6fa4c810ede38cb059ce1226b2d366f03ef1d30c773f29e",
+                "5c256d43452961e8deccf3dc2aedb7a686f1dfe7d889ab6975a96362fec3b7fe",
                 "caa3a74472f16968ae7cb71a1664d2e751a50651e3c79ccc350a399308a14a1f"
             ]
         );
@@ -336,7 +353,7 @@ mod tests {
         assert_eq!(x(&last).expect("in range"), x(&one).expect("in range"));
         assert!(x(&P256_ORDER).is_err());
         let keys = ring(1, 1);
-        assert!(x(&keys.authority_scalar()).is_ok());
+        assert!(x(&keys.authority_scalar()).is_ok() && x(&keys.leaf_scalar()).is_ok());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod dataset;
 mod disk;
 mod forget;
 mod get;
+mod host;
 mod index;
 mod init;
 mod knock;
@@ -98,6 +99,9 @@ enum Command {
     Get(get::Options),
     /// The authority that clients pin: PEM, and its fingerprint.
     Certificate,
+    /// Names under which clients reach the box and that the machine does not know of.
+    #[command(subcommand)]
+    Host(host::HostCommand),
     /// Look for damage now: labels, journals and headers; the result is told at the end.
     Scrub(scrub::Options),
     /// The recovery words.
@@ -338,6 +342,7 @@ fn run(args: Args, out: &mut Out) -> Outcome<Said> {
         Command::Clock(ClockCommand::Attest { time }) => time::attest(&state, time),
         Command::Get(options) => get::run(&state, options, args.json),
         Command::Certificate => certificate::run(&state),
+        Command::Host(command) => host::run(&state, command),
         Command::Scrub(options) => scrub::run(&state, options),
         Command::Words(WordsCommand::Check) => words::check(&state),
         Command::Words(WordsCommand::Renew { yes }) => words::renew(&state, yes, args.json),

@@ -1,12 +1,15 @@
 //! TLS of the doors: 1.3 and 1.2, HTTP/1.1 only, a leaf that is replaced while connections go on.
 //!
-//! Each handshake takes the leaf of the moment from a cell; a keeper looks once a minute whether the addresses of
-//! the machine have changed or the leaf nears its end, and puts a new one in the cell. Clients pin the authority,
-//! so they never notice.
+//! Each handshake takes the leaf of the moment from a cell; a keeper looks every few seconds whether the machine has a name or address
+//! that the leaf has not, or the leaf nears its end, and puts a new one in the cell. The leaf is kept in the state folder and holds
+//! over restarts: clients pin the authority and never notice, and those that can only pin what serves see the same for as long
+//! as names stay, about eleven months at most.
 
 use crate::addresses::Names;
 use crate::clock;
+use crate::hosts::{self, Hosts};
 use crate::identity::{Authority, LEAF_RENEW_BEFORE_MS, Leaf};
+use crate::state::StateDir;
 use coffre_core::fault::{Fault, Result};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -19,13 +22,15 @@ use std::time::Duration;
 pub use tokio_rustls::TlsAcceptor;
 
 /// How often the keeper looks.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Issues leaves as they are needed and holds the current one.
 #[derive(Debug)]
 pub struct LeafKeeper {
     authority: Arc<Authority>,
     box_name: String,
+    hosts: Hosts,
+    state: StateDir,
     provider: Arc<CryptoProvider>,
     cell: Arc<LeafCell>,
     issued_for: Names,
@@ -37,18 +42,27 @@ pub struct LeafKeeper {
 struct LeafCell(RwLock<Arc<CertifiedKey>>);
 
 impl LeafKeeper {
-    /// Issues the first leaf, for the names this machine has now.
-    pub fn new(authority: Arc<Authority>, box_name: &str) -> Result<Self> {
-        let names = Names::of_this_machine(box_name);
+    /// Takes the leaf that is kept, if it fits the names that this machine has now, or issues one.
+    pub fn new(authority: Arc<Authority>, box_name: &str, state: &StateDir, hosts: Hosts) -> Result<Self> {
+        let names = hosts::names(box_name, &hosts.now());
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let leaf = authority.issue_leaf(&names, clock::now_ms())?;
+        let now_ms = clock::now_ms();
+        let kept = state.read_leaf().and_then(|text| authority.kept_leaf(&text));
+        let leaf = match kept
+            .filter(|leaf| fits(&leaf.names, leaf.not_before_ms, leaf.not_after_ms, &names, now_ms))
+        {
+            Some(leaf) => leaf,
+            None => issued(&authority, state, &names, now_ms)?,
+        };
         let cell = Arc::new(LeafCell(RwLock::new(Arc::new(certified(&leaf, &provider)?))));
         Ok(Self {
             authority,
             box_name: box_name.to_owned(),
+            hosts,
+            state: state.clone(),
             provider,
             cell,
-            issued_for: names,
+            issued_for: leaf.names,
             not_before_ms: leaf.not_before_ms,
             not_after_ms: leaf.not_after_ms,
         })
@@ -74,7 +88,7 @@ impl LeafKeeper {
     pub async fn keep(mut self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let names = Names::of_this_machine(&self.box_name);
+            let names = hosts::names(&self.box_name, &self.hosts.now());
             match self.refresh(names, clock::now_ms()) {
                 Ok(true) => {
                     tracing::info!(addresses = self.issued_for.ips.len(), "issued a new leaf certificate")
@@ -87,18 +101,33 @@ impl LeafKeeper {
 
     /// Issues a new leaf if the current one does not fit these names and this time; says whether it did.
     fn refresh(&mut self, names: Names, now_ms: u64) -> Result<bool> {
-        let near_end = now_ms.saturating_add(LEAF_RENEW_BEFORE_MS) >= self.not_after_ms;
-        if names == self.issued_for && !near_end && now_ms >= self.not_before_ms {
+        if fits(&self.issued_for, self.not_before_ms, self.not_after_ms, &names, now_ms) {
             return Ok(false);
         }
-        let leaf = self.authority.issue_leaf(&names, now_ms)?;
+        let leaf = issued(&self.authority, &self.state, &names, now_ms)?;
         let key = Arc::new(certified(&leaf, &self.provider)?);
         *self.cell.0.write().unwrap_or_else(PoisonError::into_inner) = key;
-        self.issued_for = names;
+        self.issued_for = leaf.names;
         self.not_before_ms = leaf.not_before_ms;
         self.not_after_ms = leaf.not_after_ms;
         Ok(true)
     }
+}
+
+/// Whether a leaf does now. One that covers more does: an address that goes (a container's, a cable's) may be back soon, and
+/// each new leaf is one more surprise for whoever pins it.
+fn fits(has: &Names, not_before_ms: u64, not_after_ms: u64, names: &Names, now_ms: u64) -> bool {
+    let near_end = now_ms.saturating_add(LEAF_RENEW_BEFORE_MS) >= not_after_ms;
+    has.cover(names) && !near_end && now_ms >= not_before_ms
+}
+
+/// A new leaf, kept for the next start. Where it cannot be written it serves all the same.
+fn issued(authority: &Authority, state: &StateDir, names: &Names, now_ms: u64) -> Result<Leaf> {
+    let leaf = authority.issue_leaf(names, now_ms)?;
+    if let Err(fault) = authority.keep(&leaf).and_then(|text| state.write_leaf(&text)) {
+        tracing::warn!(%fault, "the leaf certificate is not kept: the next start will make another");
+    }
+    Ok(leaf)
 }
 
 impl ResolvesServerCert for LeafCell {
@@ -122,7 +151,43 @@ mod tests {
     use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConnection};
 
     fn keeper() -> LeafKeeper {
-        LeafKeeper::new(Arc::new(authority("box")), "box").expect("issued")
+        let scratch = tempfile::tempdir().expect("scratch folder");
+        keeper_in(scratch.path(), &[])
+    }
+
+    fn keeper_in(folder: &std::path::Path, hosts: &[&str]) -> LeafKeeper {
+        let state = StateDir::new(folder);
+        let given = hosts.iter().map(|host| host.parse().expect("a host")).collect();
+        let hosts = Hosts::new(state.clone(), given);
+        LeafKeeper::new(Arc::new(authority("box")), "box", &state, hosts).expect("issued")
+    }
+
+    fn served(keeper: &LeafKeeper) -> Vec<u8> {
+        keeper.cell.0.read().expect("no panic").cert[0].to_vec()
+    }
+
+    #[test]
+    fn a_leaf_stays_over_restarts_until_a_name_comes() {
+        let scratch = tempfile::tempdir().expect("scratch folder");
+        let first = keeper_in(scratch.path(), &[]);
+        let leaf = served(&first);
+        assert_eq!(served(&keeper_in(scratch.path(), &[])), leaf);
+        assert!(shake(&first, client(&first, b"http/1.1"), "backup.office.example").is_err());
+        let named = keeper_in(scratch.path(), &["backup.office.example", "203.0.113.7:443"]);
+        for name in ["backup.office.example", "203.0.113.7", "localhost"] {
+            assert_eq!(shake(&named, client(&named, b"http/1.1"), name), Ok(()), "{name}");
+        }
+        let leaf_with = served(&named);
+        assert_ne!(leaf_with, leaf);
+        assert_eq!(served(&keeper_in(scratch.path(), &[])), leaf_with, "a name that went may stay");
+        std::fs::write(scratch.path().join("leaf"), b"damaged").expect("written");
+        let again = keeper_in(scratch.path(), &[]);
+        assert!(
+            served(&again) != leaf_with && shake(&again, client(&again, b"http/1.1"), "localhost").is_ok()
+        );
+        // A folder that takes nothing: a leaf for this start.
+        let nowhere = keeper_in(&scratch.path().join("not/there"), &[]);
+        assert!(shake(&nowhere, client(&nowhere, b"http/1.1"), "localhost").is_ok());
     }
 
     fn client(keeper: &LeafKeeper, alpn: &[u8]) -> ClientConfig {

@@ -9,8 +9,8 @@ pub mod set;
 
 use self::reach::Reach;
 use self::set::{LIFE_MS, MAX_WAITING, Opened, Pairing, Refusal, Secret, Set, Token};
-use crate::addresses::Names;
 use crate::clock::{self, Stopwatch};
+use crate::hosts::{self, Hosts};
 use coffre_core::fault::{Class, Fault, Result};
 use coffre_core::names::ClientName;
 use coffre_core::pair::{MachineKind, PairCode};
@@ -62,13 +62,27 @@ pub struct Pairings {
     box_name: String,
     certificate: CertificateInfo,
     listeners: Vec<SocketAddr>,
+    hosts: Hosts,
 }
 
 impl Pairings {
-    /// None yet, for a box of this name and certificate that serves at these addresses.
-    pub fn new(box_name: String, certificate: CertificateInfo, listeners: Vec<SocketAddr>) -> Self {
+    /// None yet, for a box of this name and certificate that serves at these addresses, and is called like that.
+    pub fn new(
+        box_name: String,
+        certificate: CertificateInfo,
+        listeners: Vec<SocketAddr>,
+        hosts: Hosts,
+    ) -> Self {
         let watch = Stopwatch::start();
-        Self { set: Mutex::default(), claims: Mutex::default(), watch, box_name, certificate, listeners }
+        Self {
+            set: Mutex::default(),
+            claims: Mutex::default(),
+            watch,
+            box_name,
+            certificate,
+            listeners,
+            hosts,
+        }
     }
 
     /// The box's name, for people.
@@ -83,7 +97,8 @@ impl Pairings {
 
     /// How the box is reached now.
     pub fn reach(&self) -> Reach {
-        Reach::new(Names::of_this_machine(&self.box_name), self.listeners.clone())
+        let hosts = self.hosts.now();
+        Reach::new(hosts::names(&self.box_name, &hosts), self.listeners.clone(), hosts)
     }
 
     /// A new code. `Refused` when there is a client of this name, or too many codes wait. Blocking.

@@ -4,6 +4,7 @@
 //! request says of itself, so it is believed only when it is a name or address of this machine and a port that is served.
 
 use crate::addresses::Names;
+use crate::hosts::{Host, HostName};
 use std::net::{IpAddr, SocketAddr};
 
 /// Most addresses that are told.
@@ -16,12 +17,13 @@ const HTTPS_PORT: u16 = 443;
 pub struct Reach {
     names: Names,
     listeners: Vec<SocketAddr>,
+    hosts: Vec<Host>,
 }
 
 impl Reach {
-    /// What these listeners serve on a machine of these names.
-    pub fn new(names: Names, listeners: Vec<SocketAddr>) -> Self {
-        Self { names, listeners }
+    /// What these listeners serve on a machine of these names, `hosts` being those that its owner gave it.
+    pub fn new(names: Names, listeners: Vec<SocketAddr>, hosts: Vec<Host>) -> Self {
+        Self { names, listeners, hosts }
     }
 
     /// `HOST:PORT` to write into files for whoever asked for `host` (the `Host` header).
@@ -33,11 +35,15 @@ impl Reach {
 
     /// Each `HOST:PORT`, the most useful first, a few at most.
     pub fn all(&self) -> Vec<String> {
-        let mut found: Vec<(u8, String)> = Vec::new();
+        let port = self.listeners.first().map_or(HTTPS_PORT, SocketAddr::port);
+        // What the owner names is how clients come here, whatever this machine thinks that it is called.
+        let given = |host: &Host| (0, host_written(&host.name, host.port.unwrap_or(port)));
+        let mut found: Vec<(u8, String)> = self.hosts.iter().map(given).collect();
         for listener in &self.listeners {
             let port = listener.port();
             if listener.ip().is_unspecified() {
-                let fits = |ip: &&IpAddr| listener.is_ipv6() || ip.is_ipv4();
+                let named = |ip: &IpAddr| self.hosts.iter().any(|host| host.name == HostName::Ip(*ip));
+                let fits = |ip: &&IpAddr| (listener.is_ipv6() || ip.is_ipv4()) && !named(ip);
                 let ips = self.names.ips.iter().filter(fits);
                 found.extend(ips.map(|ip| (rank(*ip), written(*ip, port))));
             } else {
@@ -61,11 +67,20 @@ impl Reach {
             Err(_) => self.names.dns.contains(&name.to_ascii_lowercase()),
         };
         let served = self.listeners.iter().any(|listener| listener.port() == port);
-        let written_name = match name.parse::<IpAddr>() {
-            Ok(ip) => written(ip.to_canonical(), port),
-            Err(_) => format!("{}:{port}", name.to_ascii_lowercase()),
+        let name = match name.parse::<IpAddr>() {
+            Ok(ip) => HostName::Ip(ip.to_canonical()),
+            Err(_) => HostName::Dns(name.to_ascii_lowercase()),
         };
-        (is_ours && served).then_some(written_name)
+        // Behind a router that translates addresses the port may be another one, too: then the owner named it.
+        let named = self.hosts.iter().any(|host| host.name == name && host.port == Some(port));
+        (is_ours && (served || named)).then(|| host_written(&name, port))
+    }
+}
+
+fn host_written(name: &HostName, port: u16) -> String {
+    match name {
+        HostName::Ip(ip) => written(*ip, port),
+        HostName::Dns(name) => format!("{name}:{port}"),
     }
 }
 
@@ -123,7 +138,30 @@ mod tests {
         let mut names = Names::default();
         names.dns.extend(["localhost".to_owned(), "box.local".to_owned()]);
         names.ips.extend(ips.iter().map(|ip| ip.parse::<IpAddr>().expect("an address")));
-        Reach::new(names, listeners.iter().map(|at| at.parse().expect("an address")).collect())
+        Reach::new(names, listeners.iter().map(|at| at.parse().expect("an address")).collect(), vec![])
+    }
+
+    #[test]
+    fn what_the_owner_named_comes_first_and_is_known() {
+        let mut reach = reach(&["127.0.0.1", "192.168.1.5"], &["0.0.0.0:8443"]);
+        reach.hosts =
+            ["backup.office.example", "203.0.113.7:443"].map(|host| host.parse().expect("a host")).into();
+        for host in &reach.hosts {
+            match &host.name {
+                HostName::Dns(name) => reach.names.dns.insert(name.clone()),
+                HostName::Ip(ip) => reach.names.ips.insert(*ip),
+            };
+        }
+        assert_eq!(reach.all(), ["backup.office.example:8443", "203.0.113.7:443", "192.168.1.5:8443"]);
+        for (asked, authority) in [
+            ("Backup.Office.example:8443", "backup.office.example:8443"),
+            ("203.0.113.7", "203.0.113.7:443"),
+            ("192.168.1.5:8443", "192.168.1.5:8443"),
+            ("backup.office.example", "backup.office.example:8443"),
+            ("evil.example:443", "backup.office.example:8443"),
+        ] {
+            assert_eq!(reach.authority(Some(asked)), authority, "{asked}");
+        }
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct InitOutcome {
 pub struct IdentityKeys {
     /// Seed of the authority's P-256 private key: 32 bytes, a valid scalar, big-endian.
     pub authority_scalar: [u8; 32],
+    /// The same for the key of the certificates that serve.
+    pub leaf_scalar: [u8; 32],
     /// Seed of the Ed25519 key that signs receipts.
     pub receipt_seed: [u8; 32],
 }

@@ -283,8 +283,11 @@ fn make(of: &Checked, state: &StateFolder, make_authority: MakeAuthority<'_>) ->
     let identity = new_identity(draw(&entropy));
     let keys = KeyRing::new(&root, vault_id);
     let created_ms = clock.wall_ms();
-    let identity_keys =
-        IdentityKeys { authority_scalar: keys.authority_scalar(), receipt_seed: keys.receipt_seed() };
+    let identity_keys = IdentityKeys {
+        authority_scalar: keys.authority_scalar(),
+        leaf_scalar: keys.leaf_scalar(),
+        receipt_seed: keys.receipt_seed(),
+    };
     let authority_der = make_authority(&identity_keys, vault_id, &of.name, created_ms)?;
     let recipients = [new_identity(*words.entropy()).recipient(), identity.recipient()];
     let slots = seal_root(&root, vault_id, &recipients)?;

@@ -265,7 +265,7 @@ mod tests {
             receipt_key: String::new(),
             words: ["lundi", "ouvrir", "bateau", "vague"].map(str::to_owned).to_vec(),
         };
-        Pairings::new(name.into(), certificate, vec![])
+        Pairings::new(name.into(), certificate, vec![], crate::hosts::Hosts::default())
     }
 
     #[test]

@@ -288,6 +288,7 @@ impl House {
     pub fn identity(&self) -> IdentityKeys {
         IdentityKeys {
             authority_scalar: self.keys.authority_scalar(),
+            leaf_scalar: self.keys.leaf_scalar(),
             receipt_seed: self.keys.receipt_seed(),
         }
     }
