@@ -151,6 +151,61 @@ fn who_guesses_is_not_heard_and_voids_no_code() {
     assert_eq!(it.coffre(&["client", "pair"]).status.code(), Some(5), "a few at most");
 }
 
+/// A person scans the square with a telephone: what the page gives is of use on the computer only.
+#[test]
+fn a_telephone_hands_the_code_over_and_uses_nothing_up() {
+    let it = TestBox::new(1);
+    let made = pair(&it, &["pc", "--kind", "linux"]);
+    let code = format!("/pair/{}", made.code);
+    let host = it.url().trim_start_matches("https://").to_owned();
+    for agent in [
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile/15E148 Safari/604.1",
+        "Mozilla/5.0 (Linux; Android 14; K) AppleWebKit/537.36 Chrome/126.0.0.0 Mobile Safari/537.36",
+        "Mozilla/5.0 (Linux; Android 13; SM-X200) AppleWebKit/537.36 Chrome/126.0.0.0 Safari/537.36",
+    ] {
+        for (language, title) in [("fr", "Continuez sur l’ordinateur"), ("en", "Go on at the computer")] {
+            let page = it.curl("", &format!("{code}?lang={language}"), &["-A", agent], b"");
+            assert_eq!(page.status, 200);
+            let text = page.text();
+            assert!(text.contains(title) && text.contains(&made.code), "{text}");
+            assert!(text.contains(&format!("https://{host}/pair")) && !text.contains("<form"), "{text}");
+            let words = made.json["words"].as_array().expect("words");
+            assert!(words.iter().all(|word| text.contains(word.as_str().expect("text"))));
+        }
+        let posted = it.curl("", &code, &["-A", agent, "--data", "name="], b"");
+        assert!(posted.status == 200 && posted.text().contains("l’ordinateur"), "{}", posted.status);
+        assert_eq!(it.json(&["client", "list"])["clients"], serde_json::json!([]));
+        // Who wants it all the same is asked as on a computer.
+        let here = it.curl("", &format!("{code}?lang=fr&here=1"), &["-A", agent], b"").text();
+        assert!(here.contains(&format!("action=\"{code}?lang=fr&here=1\"")), "{here}");
+    }
+    assert!(it.get("", &code).text().contains("<form"), "a computer has the form");
+    claim(&it, &made.code, "");
+    let second = pair(&it, &["phone"]);
+    let taken =
+        it.curl("", &format!("/pair/{}?here=1", second.code), &["-A", "iPhone", "--data", "name="], b"");
+    assert_eq!(taken.status, 303, "{}", taken.text());
+}
+
+#[test]
+fn the_front_page_is_for_people() {
+    let it = TestBox::new(1);
+    for (language, words) in [
+        ("fr", ["coffre à sauvegardes", "Ajouter un ordinateur", "docs/operations.md", "get.sh"]),
+        ("en-GB,en", ["backup box", "Add a computer", "docs/operations.md", "coffre get CLIENT/SET"]),
+    ] {
+        let page = it.curl("", "/", &["-H", &format!("Accept-Language: {language}")], b"");
+        assert!(page.status == 200 && page.headers.contains("content-type: text/html"), "{}", page.headers);
+        assert!(page.headers.contains("content-security-policy: default-src 'none'"), "{}", page.headers);
+        let text = page.text();
+        for word in words.into_iter().chain(["href=\"/pair?lang=", "test box", "PUT /v1/datasets/NAME"]) {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert!(!text.contains("<script"));
+    }
+    assert_eq!(it.curl("", "/", &["-X", "POST", "--data", "x"], b"").status, 405);
+}
+
 #[test]
 fn every_answer_is_guarded_and_bounded() {
     let it = TestBox::new(1);
@@ -215,7 +270,10 @@ fn files_are_used_as_they_are_and_the_first_backup_is_seen() {
         || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON") };
     let at = claim(&it, line()["code"].as_str().expect("a code"), "");
     let page = it.get("", &at).text();
-    assert!(page.contains("restic.env") && page.contains("restic init") && page.contains("rclone"));
+    for part in ["restic.env", "restic init", "daily.sh documents", "restic restore latest", "rclone copyto"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
     let folder = downloaded(
         &it,
         &at,
@@ -303,7 +361,9 @@ fn fake_odoo(zip: Vec<u8>) -> String {
             let allowed =
                 text.starts_with("POST /web/database/backup ") && text.contains("master_pwd=s3cret%26%2B");
             let (status, body) = match allowed {
-                true if text.contains("name=good&") => ("200 OK", zip.clone()),
+                true if text.contains("name=good&") || text.contains("name=good%26x_1&") => {
+                    ("200 OK", zip.clone())
+                }
                 true if text.contains("name=half&") => ("200 OK", zip[..zip.len() - 30].to_vec()),
                 true if text.contains("name=down&") => ("500 Oops", page),
                 _ => ("200 OK", page),
@@ -350,10 +410,15 @@ fn the_odoo_script_tells_a_backup_from_a_page() {
         assert!(ended == code && told.contains(why), "{database}: {ended} {told}");
     }
     assert_eq!(it.json(&["snapshots"])["snapshots"], serde_json::json!([]), "no page is a backup");
-    let (ended, told) = run("good", &master);
-    assert!(ended == 0 && told.contains("odoo/odoo"), "{told}");
+    // Each database has a data set of its own, also those whose names are none of a data set.
+    for (database, data_set) in [("good", "odoo/odoo-good"), ("good&x_1", "odoo/odoo-good-x-1-")] {
+        let (ended, told) = run(database, &master);
+        assert!(ended == 0 && told.contains(data_set), "{told}");
+    }
+    let sets = it.json(&["dataset", "list"]);
+    assert_eq!(sets["datasets"].as_array().map(Vec::len), Some(2), "{sets}");
     let kept = it.path("kept.zip");
-    assert!(it.coffre(&["get", "odoo/odoo", "--to", &kept.display().to_string()]).status.success());
+    assert!(it.coffre(&["get", "odoo/odoo-good", "--to", &kept.display().to_string()]).status.success());
     assert_eq!(fs::read(kept).expect("restored"), zip);
     assert!(it.coffre(&["client", "rotate", "odoo"]).status.success());
     let (ended, told) = run("good", &master);

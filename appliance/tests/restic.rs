@@ -500,6 +500,134 @@ fn a_name_is_a_repository_or_a_data_set() {
     }
 }
 
+/// With the restic of this machine: it shows of an answer its status line only.
+#[test]
+fn who_gives_a_repository_a_bad_name_reads_why() {
+    let it = TestBox::new(1);
+    let pc = it.client("pc", &[]);
+    let address = it.url().trim_start_matches("https://");
+    let far = format!("/pc/{}/config", "A".repeat(80));
+    for (path, why) in [
+        (
+            "/pc/PC-FATIMA/config",
+            "lower-case letters, digits and hyphens, starting with a letter or digit, like pc-fatima",
+        ),
+        ("/pc/work/2026/config", "like work-2026"),
+        ("/pc/Caf%C3%A9/config", "like caf-c3-a9"),
+        (&far, "is not a valid name"),
+    ] {
+        let got = it.curl(&pc, path, &["-I"], b"");
+        let line = got.headers.lines().next().expect("a status line");
+        assert!(line.starts_with("http/1.1 400 bad request: ") && line.contains(why), "{line}");
+        assert!(line.len() < 430, "{line}");
+    }
+    let log = it.log();
+    let told: Vec<&str> =
+        log.lines().filter(|line| line.contains("answered") && line.contains("like pc-fatima")).collect();
+    assert_eq!(told.len(), 1, "the log says why, once for each request");
+    if std::process::Command::new("restic").arg("version").output().is_err() {
+        return common::left_out("there is no restic on this machine");
+    }
+    let restic = |repository: &str, what: &str| {
+        let mut command = std::process::Command::new("restic");
+        command.args(["--no-cache", "--cacert"]).arg(it.path("ca.pem")).args([
+            "-r",
+            &format!("rest:https://{pc}@{address}{repository}"),
+            what,
+        ]);
+        command.env("RESTIC_PASSWORD", "x").stdin(std::process::Stdio::null());
+        let out = command.output().expect("restic");
+        (out.status.success(), common::paired::said(&out))
+    };
+    for (repository, why) in [
+        ("/pc/PC-FATIMA", "like pc-fatima"),
+        ("/pc/srv01.example.com/", "like srv01-example-com"),
+        ("/pc/my_repo", "like my-repo"),
+        ("/pc/work/2026", "like work-2026"),
+        ("/pc/Work/2026/", "like work"),
+        ("/other/work", "the client's own name"),
+        ("/Work", "begins with the name of its client"),
+        ("", "begins with the name of its client"),
+    ] {
+        let (made, said) = restic(repository, "init");
+        assert!(!made && said.contains(why), "{repository}: {said}");
+    }
+    let (opened, said) = restic("/pc/PC-FATIMA", "snapshots");
+    assert!(!opened && said.contains("like pc-fatima"), "{said}");
+    assert_eq!(it.json(&["repo", "list"])["repositories"], json!([]));
+    for good in ["/pc", "/pc/", "/pc/pc-fatima"] {
+        assert!(restic(good, if good == "/pc/" { "check" } else { "init" }).0, "{good}");
+    }
+}
+
+/// `docs/restic.md`, the table of commands: what the restic of this machine does within seconds.
+#[test]
+fn the_commands_of_restic_do_what_the_paper_says() {
+    if std::process::Command::new("restic").arg("version").output().is_err() {
+        return common::left_out("there is no restic on this machine");
+    }
+    let it = TestBox::new(1);
+    let pc = it.client("pc", &[]);
+    let cache = it.path("cache");
+    let restic = |repo: &str, password: &str, words: &[&str]| {
+        let mut command = std::process::Command::new("restic");
+        let url = format!("rest:https://{pc}@{}/pc/{repo}", it.url().trim_start_matches("https://"));
+        command.args(["-r", &url, "--cacert"]).arg(it.path("ca.pem")).args(words);
+        command
+            .env("RESTIC_PASSWORD", password)
+            .env("RESTIC_CACHE_DIR", &cache)
+            .stdin(std::process::Stdio::null());
+        let out = command.output().expect("restic");
+        (out.status.success(), common::paired::said(&out))
+    };
+    let done = |repo: &str, words: &[&str]| {
+        let (ended, said) = restic(repo, "old", words);
+        assert!(ended, "{repo} {words:?}: {said}");
+        said
+    };
+    let books = common::file(&it.path("books"), &noise(100_000, 1));
+    let new_password = common::file(&it.path("new"), b"new");
+    for repo in ["one", "two"] {
+        done(repo, &["init"]);
+        done(repo, &["backup", &books]);
+        done(repo, &["unlock", "--remove-all"]);
+        done(repo, &["check"]);
+    }
+    done("one", &["prune"]);
+    done("one", &["key", "add", "--new-password-file", &new_password]);
+    assert!(restic("one", "new", &["snapshots"]).0 && restic("one", "old", &["snapshots"]).0);
+
+    it.json(&["repo", "set", "pc/two", "--mode", "recoverable"]);
+    done("two", &["tag", "--add", "office", "latest"]);
+    let said = done("two", &["snapshots"]);
+    assert!(said.contains("office") && said.contains("1 snapshots"), "{said}");
+    done("two", &["key", "passwd", "--new-password-file", &new_password]);
+    assert!(restic("two", "new", &["check"]).0 && !restic("two", "old", &["snapshots"]).0);
+    it.json(&["repo", "restore", "pc/two"]);
+    assert!(restic("two", "old", &["snapshots"]).0, "a key that was brought back opens again");
+
+    // Two init at once: one config and two keys, made here one after the other.
+    done("three", &["init"]);
+    done("other", &["init"]);
+    let key = |repo: &str| {
+        let listed = it.curl(&pc, &format!("/pc/{repo}/keys/"), &["-H", V2], b"").json();
+        listed[0]["name"].as_str().expect("a key").to_owned()
+    };
+    let (right, wrong) = (key("three"), key("other"));
+    let bytes = it.get(&pc, &format!("/pc/other/keys/{wrong}")).body;
+    let config = it.get(&pc, "/pc/other/config").body;
+    for (place, body, status) in [(format!("keys/{wrong}"), bytes, 200), ("config".to_owned(), config, 403)] {
+        let got = it.curl(&pc, &format!("/pc/three/{place}"), &["-X", "POST", "--data-binary", "@-"], &body);
+        assert_eq!(got.status, status, "{}", got.text());
+    }
+    let (ended, said) = restic("three", "old", &["--key-hint", &wrong, "snapshots"]);
+    assert!(!ended && said.contains("damaged"), "{said}");
+    done("three", &["--key-hint", &right, "backup", &books]);
+    it.json(&["repo", "set", "pc/three", "--mode", "recoverable"]);
+    done("three", &["--key-hint", &right, "key", "remove", &wrong]);
+    done("three", &["check"]);
+}
+
 #[test]
 fn disks_go_and_the_daemon_is_killed_and_all_is_there() {
     let mut repo = Repo::new(6);

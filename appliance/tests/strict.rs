@@ -132,7 +132,16 @@ fn only_http_1_1_is_agreed_on() {
     };
     assert_eq!(agreed(&[b"h2", b"http/1.1"]), (true, Some(b"http/1.1".to_vec())));
     assert_eq!(agreed(&[]), (true, None));
-    assert!(!agreed(&[b"h2"]).0 && !agreed(&[b"http/1.0"]).0);
+    assert!(!agreed(&[b"h2"]).0);
+    // Who offers 1.0 only is let in, to be told so with a sentence.
+    assert_eq!(agreed(&[b"http/1.0"]), (true, Some(b"http/1.0".to_vec())));
+    for args in [&["-0"][..], &["-0", "-I"]] {
+        let got = it.curl("", "/", args, b"");
+        assert_eq!((got.status, got.curl), (505, 0), "{args:?}");
+    }
+    let got = it.curl("", "/v1/datasets/x", &["-0", "-T", &common::file(&it.path("x"), b"x")], b"");
+    assert_eq!((got.status, got.class().as_str()), (505, "misuse"));
+    assert!(got.text().contains("HTTP/1.1 only"), "{}", got.text());
 }
 
 #[test]

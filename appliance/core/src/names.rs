@@ -14,7 +14,8 @@ pub const RESERVED: &[&str] = &["v1", "pair", "data", "keys", "locks", "snapshot
 pub enum BadName {
     /// Wrong characters or length.
     #[error(
-        "{0:?} is not a valid name: use 1 to 32 lower-case letters, digits and hyphens, starting with a letter or digit"
+        "{0:?} is not a valid name: use 1 to 32 lower-case letters, digits and hyphens, starting with a letter or digit{like}",
+        like = suggested(.0)
     )]
     Form(String),
     /// A word with a meaning of its own at the doors.
@@ -23,6 +24,25 @@ pub enum BadName {
     /// A data set is written `CLIENT/NAME`.
     #[error("{0:?} is not a data set: write it as CLIENT/NAME")]
     NotDataset(String),
+}
+
+/// What the nearest name would be, as the end of a sentence; nothing where there is none.
+///
+/// It is said and not taken: `Photos` and `photos` would be one, and the backups of two folders each other's next.
+pub fn suggested(bad: &str) -> String {
+    let plain = bad.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    let mut name = String::new();
+    for c in plain {
+        if c != '-' || !(name.is_empty() || name.ends_with('-')) {
+            name.push(c);
+        }
+    }
+    name.truncate(MAX_NAME_LEN);
+    let name = name.trim_end_matches('-');
+    match check(name) {
+        Ok(()) => format!(", like {name}"),
+        Err(_) => String::new(),
+    }
 }
 
 fn check(text: &str) -> Result<(), BadName> {
@@ -147,6 +167,18 @@ mod tests {
         }
         for bad in ["", "-a", "A", "é", "a/b", "..", "a_b", "v1", "pair", "config", &"a".repeat(33)] {
             assert!(bad.parse::<ClientName>().is_err(), "{bad}");
+        }
+        for (bad, like) in [
+            ("PC-FATIMA", ", like pc-fatima"),
+            ("srv01.example.com", ", like srv01-example-com"),
+            ("__My  Files!", ", like my-files"),
+            (&"A".repeat(40), &format!(", like {}", "a".repeat(32))),
+            ("", "digit"),
+            ("é", "digit"),
+            ("V1", "digit"),
+        ] {
+            let said = bad.parse::<DatasetName>().expect_err("no name").to_string();
+            assert!(said.ends_with(like), "{said}");
         }
         assert!("a/b".parse::<DatasetRef>().is_ok());
         for bad in ["a", "a/", "/b", "a/b/c", "a/v1"] {

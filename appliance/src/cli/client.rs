@@ -35,7 +35,8 @@ pub fn add(
         "  secret  {secret}\n  quota   {quota}\n  daily   {daily}\n\n\
          The secret is shown this once; only a hash of it is kept. The client's machine keeps it in a file that nobody else\n\
          reads, beside the certificate that `coffre --state {state} certificate > box.pem` writes here:\n\n\
-         umask 077; printf 'user = \"{name}:{secret}\"\\ncacert = \"box.pem\"\\n' > box.curl\n\
+         (umask 077; set -C; printf 'user = \"{name}:{secret}\"\\ncacert = \"box.pem\"\\nfail-with-body\\nshow-error\\ngloboff\\n' \\\n    \
+         > box.curl)\n\
          curl -K box.curl -T FILE https://BOX:8443/v1/datasets/NAME",
         name = made.name,
         secret = made.secret,

@@ -8,12 +8,18 @@ use crate::views::ErrorView;
 use bytes::Bytes;
 use coffre_core::fault::{Class, Fault, Result};
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::ext::ReasonPhrase;
+use hyper::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
+
+/// Longest reason in a status line, in bytes.
+const MAX_REASON_LEN: usize = 400;
 
 /// An answer of any door.
 pub type Answer = Response<AnswerBody>;
@@ -29,6 +35,8 @@ pub enum AnswerBody {
     Stream(Download),
     /// Pieces of a length that nobody knows beforehand; a fault ends the connection without an end mark.
     Pages(mpsc::Receiver<Result<Bytes>>),
+    /// Bytes at hand, of which one more was announced than there are; then the connection ends.
+    BrokenOff(Option<Bytes>, bool),
     /// No bytes, but the length that a GET would have (for HEAD).
     Length,
 }
@@ -108,10 +116,27 @@ pub fn status_of(class: Class) -> StatusCode {
 /// A fault with a status of its own.
 pub fn with_status(status: StatusCode, fault: &Fault) -> Answer {
     let mut answer = json(status, &ErrorView::from(fault));
+    if let Some(reason) = reason(status, fault) {
+        answer.extensions_mut().insert(reason);
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
     }
     answer
+}
+
+/// `Bad Request: WHAT; NEXT` for the status line: restic shows of an answer its status line only, and so does a curl
+/// before 7.76 that was told to `fail`.
+fn reason(status: StatusCode, fault: &Fault) -> Option<ReasonPhrase> {
+    let said = format!("{}: {fault}", status.canonical_reason().unwrap_or("Error"));
+    // What was typed may be in it, and may be anything: a status line is one line of ASCII.
+    let plain = said.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' });
+    ReasonPhrase::try_from(plain.take(MAX_REASON_LEN).collect::<String>()).ok()
+}
+
+/// The reason in the status line of an answer, when it has one of its own.
+pub fn reason_of(answer: &Answer) -> Option<&str> {
+    answer.extensions().get::<ReasonPhrase>().and_then(|reason| std::str::from_utf8(reason.as_bytes()).ok())
 }
 
 /// Why a body was not kept; what is broken inside the box is not told.
@@ -148,6 +173,16 @@ pub fn with_header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> 
     answer
 }
 
+/// The same answer, broken off one byte before the end that it announces.
+pub fn broken_off(mut answer: Answer) -> Answer {
+    if let AnswerBody::Ready(Some(bytes)) = answer.body_mut() {
+        let bytes = std::mem::take(bytes);
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len() as u64 + 1));
+        *answer.body_mut() = AnswerBody::BrokenOff(Some(bytes), false);
+    }
+    answer
+}
+
 /// Text of a content type, with this status.
 pub fn with_type(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Answer {
     let mut answer = Response::new(AnswerBody::Ready(Some(body.into())));
@@ -166,6 +201,16 @@ impl Body for AnswerBody {
             }
             Self::Stream(download) => download.poll_next(cx).map(|piece| piece.map(|p| p.map(Frame::data))),
             Self::Pages(pages) => pages.poll_recv(cx).map(|piece| piece.map(|p| p.map(Frame::data))),
+            Self::BrokenOff(bytes @ Some(_), _) => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            // Once round, so that the bytes are out before the connection ends.
+            Self::BrokenOff(None, waited @ false) => {
+                *waited = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Self::BrokenOff(None, true) => Poll::Ready(Some(Err(Fault::refused("broken off: see old_curl")))),
             Self::Length => Poll::Ready(None),
         }
     }
@@ -174,7 +219,7 @@ impl Body for AnswerBody {
         match self {
             Self::Ready(bytes) | Self::Charged { bytes, .. } => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Stream(download) => download.left_bytes() == 0,
-            Self::Pages(_) => false,
+            Self::Pages(_) | Self::BrokenOff(..) => false,
             Self::Length => true,
         }
     }
@@ -186,7 +231,7 @@ impl Body for AnswerBody {
             }
             Self::Stream(download) => SizeHint::with_exact(download.left_bytes()),
             // Unknown, so that the Content-Length set by hand stands.
-            Self::Pages(_) | Self::Length => SizeHint::default(),
+            Self::Pages(_) | Self::Length | Self::BrokenOff(..) => SizeHint::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::places::{For, Place, Places};
 use super::seats::{Seat, Seats};
 use super::socket::ClientSocket;
 use super::tls::TlsAcceptor;
-use super::{dav, dropbox, incoming, pair, plain, restic};
+use super::{dav, dropbox, incoming, old_curl, pair, plain, restic};
 use crate::clock::Stopwatch;
 use crate::identity::{Authority, certificate_info};
 use crate::pairing::Pairings;
@@ -38,17 +38,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-
-const PAGE: &str = "This is a Coffre, a backup box.\n\n\
-    GET /v1/certificate                              the authority to pin\n\
-    GET /pair                                        become a client with a code from the box\n\
-    GET /v1/datasets                                 your data sets\n\
-    PUT /v1/datasets/NAME                            a new snapshot (curl -T FILE, or -T - from a pipe)\n\
-    GET /v1/datasets/NAME/snapshots                  its snapshots\n\
-    GET /v1/datasets/NAME/snapshots/{ID|latest}      its bytes\n\
-    PUT, GET /v1/dav/NAME                            the same for rclone, by WebDAV\n\
-    rest:https://BOX:PORT/CLIENT/REPO/               a repository of restic (restic -r ... init)\n\n\
-    All but the first two need your client's name and secret (curl -u NAME:SECRET).\n";
 
 /// What all doors and listeners share.
 #[derive(Debug)]
@@ -266,15 +255,19 @@ async fn visited(
     let request_id = format!("{}-{number}", street.request_prefix);
     let method = request.method().clone();
     let watch = Stopwatch::start();
+    let old_curl = request.uri().path().starts_with("/v1/datasets") && old_curl::asks(request.headers());
     let mut answer = route(street, peer, seat, &request_id, request).await;
+    if old_curl {
+        answer = old_curl::told(answer);
+    }
     let now_ms = street.watch.ms();
     let may_tell = match seat.client() {
         Some(client) => street.chatter.of_client(&client, now_ms),
         None => street.chatter.of_stranger(peer, now_ms),
     };
     if may_tell {
-        tracing::info!(request = %request_id, %peer, %method, status = answer.status().as_u16(),
-            ms = watch.ms(), "answered");
+        let (status, ms, why) = (answer.status().as_u16(), watch.ms(), answer::reason_of(&answer));
+        tracing::info!(request = %request_id, %peer, %method, status, ms, why, "answered");
     }
     if let Ok(id) = HeaderValue::try_from(&request_id) {
         answer.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
@@ -295,8 +288,10 @@ async fn route(
     }
     let path = request.uri().path().to_owned();
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    let making = restic::makes(&request);
     match path.as_str() {
-        "/" if reading => return answer::text("text/plain; charset=utf-8", PAGE),
+        "/" if making => return answer::of_fault(&restic::no_client_in_address()),
+        "/" if reading => return pair::home(street, &request),
         "/v1/certificate" if reading => {
             let pem = certificate_info(street.authority()).pem;
             return answer::text("application/x-pem-file", pem);
@@ -324,6 +319,7 @@ async fn route(
             restic::answer(street, visit, rest, request).await
         }
         Some([first, ..]) if first.parse::<ClientName>().is_ok() => answer::of_fault(&not_yours()),
+        _ if making => answer::of_fault(&restic::no_client_in_address()),
         _ => answer::no_such_address(),
     }
 }

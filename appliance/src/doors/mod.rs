@@ -20,6 +20,7 @@ pub mod http;
 mod incoming;
 pub mod inspect;
 pub mod limits;
+mod old_curl;
 mod pages;
 mod pair;
 mod places;

@@ -1,6 +1,7 @@
 //! The pairing page: a code from the box makes a machine a client, and gives it files that are ready to use.
 //!
 //! ```text
+//! GET  /                         what this is, for people
 //! GET  /pair                     where to type a code          POST  code=…   → 303 to its page
 //! GET  /pair/CODE                what is about to happen       POST  name=…   uses the code up → 303
 //! GET  /pair/done/TOKEN          the secret, once; the files; the first backup awaited
@@ -8,12 +9,13 @@
 //! GET  /pair/done/TOKEN/FILE     a file
 //! ```
 //! It stands before authentication: whoever comes has no secret yet. So everything in it is bounded and small, looking changes
-//! nothing (programs that preview links look), no page needs a script, and none may be kept, framed by others or named as a
+//! nothing (programs that preview links look), a telephone hands the code over to a computer and uses it only when told to, no page needs a script, and none may be kept, framed by others or named as a
 //! referrer. Neither codes nor tokens nor secrets are logged; addresses of requests never are.
 
 mod files;
 mod form;
 mod page;
+mod steps;
 mod text;
 
 use self::files::{Bundle, File};
@@ -30,7 +32,7 @@ use coffre_core::pair::PairCode;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST,
-    HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, StatusCode};
 use std::net::IpAddr;
@@ -46,7 +48,14 @@ struct Visit<'a> {
     request_id: &'a str,
     language: Language,
     host: Option<String>,
+    /// Whether a telephone asks, which is where files and steps are of no use.
+    telephone: bool,
+    /// Whether its owner wants it all the same.
+    here: bool,
 }
+
+/// In an address: this device is to be paired, also if it is a telephone.
+const HERE: &str = "here=1";
 
 /// Who may show a page in a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,7 +80,9 @@ pub async fn answer(
     let query = request.uri().query().unwrap_or_default();
     let language = Language::choose(query, header(ACCEPT_LANGUAGE).as_deref());
     let host = header(HOST);
-    let visit = Visit { street, peer, request_id, language, host };
+    let telephone = header(USER_AGENT).is_some_and(|agent| is_telephone(&agent));
+    let here = query.split('&').any(|part| part == HERE);
+    let visit = Visit { street, peer, request_id, language, host, telephone, here };
     let method = request.method().clone();
     let reading = matches!(method, Method::GET | Method::HEAD);
     match rest {
@@ -107,8 +118,15 @@ impl Visit<'_> {
     async fn look(&self, typed: &str) -> Answer {
         let Ok(code) = typed.parse::<PairCode>() else { return self.not_a_code() };
         match self.pairings().find(neighbourhood(self.peer), &code) {
-            Ok(wish) => self
-                .html(StatusCode::OK, &page::claim(self.pairings(), self.language, &code, &wish, None, "")),
+            Ok(_) if self.telephone && !self.here => {
+                let at = self.pairings().reach().authority(self.host.as_deref());
+                let here = format!("/pair/{}{}&{HERE}", code.shown(), self.language.query());
+                self.html(StatusCode::OK, &page::hand_over(self.pairings(), self.language, &code, &at, &here))
+            }
+            Ok(wish) => {
+                let page = page::claim(self.pairings(), self.language, &code, &wish, None, "", self.also());
+                self.html(StatusCode::OK, &page)
+            }
             Err(refusal) => self.refused(refusal).await,
         }
     }
@@ -116,6 +134,9 @@ impl Visit<'_> {
     /// The form of a code: makes the client.
     async fn claim(&self, typed: &str, request: Request<Incoming>) -> Answer {
         let Ok(code) = typed.parse::<PairCode>() else { return self.not_a_code() };
+        if self.telephone && !self.here {
+            return self.look(typed).await;
+        }
         let form = match form::receive(request).await {
             Ok(form) => form,
             Err((status, fault)) => return guarded(answer::with_status(status, &fault), Framed::Never),
@@ -134,8 +155,8 @@ impl Visit<'_> {
             Ok(Err(NotClaimed::Code(refusal))) => self.refused(refusal).await,
             Ok(Err(NotClaimed::Name(fault))) => match self.pairings().find(neighbourhood(self.peer), &code) {
                 Ok(wish) => {
-                    let page =
-                        page::claim(self.pairings(), self.language, &code, &wish, Some(fault.class), &name);
+                    let (bad, also) = (Some(fault.class), self.also());
+                    let page = page::claim(self.pairings(), self.language, &code, &wish, bad, &name, also);
                     self.html(StatusCode::UNPROCESSABLE_ENTITY, &page)
                 }
                 Err(refusal) => self.refused(refusal).await,
@@ -186,6 +207,11 @@ impl Visit<'_> {
         }
     }
 
+    /// What the address of the next form goes on with.
+    fn also(&self) -> &'static str {
+        if self.here { "&here=1" } else { "" }
+    }
+
     fn not_a_code(&self) -> Answer {
         let page = page::ask(self.pairings(), self.language, Some(page::Trouble::NotACode));
         self.html(StatusCode::NOT_FOUND, &page)
@@ -216,6 +242,19 @@ impl Visit<'_> {
     fn html(&self, status: StatusCode, page: &str) -> Answer {
         html(status, page, Framed::Never)
     }
+}
+
+/// The front page, for whoever opens the box in a browser.
+pub fn home(street: &Street, request: &Request<Incoming>) -> Answer {
+    let accepted = request.headers().get(ACCEPT_LANGUAGE).filter(|value| value.len() <= MAX_HEADER_BYTES);
+    let accepted = accepted.and_then(|value| value.to_str().ok());
+    let language = Language::choose(request.uri().query().unwrap_or_default(), accepted);
+    html(StatusCode::OK, &page::home(street.pairings(), language), Framed::Never)
+}
+
+/// What browsers of telephones and tablets have in their names. One that hides it is taken for a computer.
+fn is_telephone(agent: &str) -> bool {
+    ["Mobi", "Android", "iPhone", "iPad"].iter().any(|word| agent.contains(word))
 }
 
 fn html(status: StatusCode, page: &str, framed: Framed) -> Answer {

@@ -33,6 +33,9 @@ use hyper::{Method, Request, StatusCode};
 pub async fn answer(street: &Street, visit: Visit, rest: &[&str], request: Request<Incoming>) -> Answer {
     let (name, address) = match parse_address(rest) {
         Ok(parsed) => parsed,
+        Err(fault) if fault.class == Class::Absent && makes(&request) => {
+            return answer::of_fault(&address::nested(rest));
+        }
         Err(fault) => return answer::of_fault(&fault),
     };
     let repo = DatasetRef { client: visit.client.clone(), name };
@@ -63,6 +66,18 @@ pub async fn answer(street: &Street, visit: Visit, rest: &[&str], request: Reque
     outcome.unwrap_or_else(|fault| answer::of_fault(&fault))
 }
 
+/// Whether a request wants a repository made, at whatever address.
+pub fn makes<B>(request: &Request<B>) -> bool {
+    let wished = |query: &str| query.split('&').any(|part| part == "create=true");
+    request.method() == Method::POST && request.uri().query().is_some_and(wished)
+}
+
+/// What `restic init` hears at an address where no client's repositories are.
+pub fn no_client_in_address() -> Fault {
+    Fault::misuse("the address of a repository begins with the name of its client")
+        .next("write it rest:https://CLIENT:SECRET@BOX:PORT/CLIENT/REPO/, CLIENT a valid name as `coffre client list` has it")
+}
+
 async fn create(
     street: &Street,
     visit: &Visit,
@@ -70,8 +85,7 @@ async fn create(
     request: &Request<Incoming>,
 ) -> Result<Answer> {
     let attempt = Attempt::new(visit, "POST", repo.to_string());
-    let asked = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "create=true"));
-    let made = match asked {
+    let made = match makes(request) {
         true => street.ask(move |vault| vault.repo_create(&repo)).await,
         false => {
             Err(Fault::misuse("a repository is made with POST and ?create=true").next("use restic init"))
@@ -127,7 +141,10 @@ async fn post(
     };
     let wanted = repo.clone();
     let begin = move |vault: &Vault| vault.repo_put(&wanted, kind, name, announced_bytes);
-    let other_config = move || Fault::refused(format!("{repo} has another config, and it is not replaced"));
+    let other_config = move || {
+        Fault::refused(format!("{repo} has another config, and it is not replaced"))
+            .next("somebody made this repository at the same time: use it (docs/restic.md, two init at once)")
+    };
     let other = other_config.clone();
     let audit = move |stored: &Result<Kept>| match stored {
         Ok(Kept::New(facts)) => attempt.kept("file kept", facts),

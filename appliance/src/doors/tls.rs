@@ -79,7 +79,8 @@ impl LeafKeeper {
             .map_err(|e| Fault::permanent(format!("TLS cannot be set up: {e}")))?;
         let cell: Arc<dyn ResolvesServerCert> = Arc::clone(&self.cell) as _;
         let mut config = config.with_no_client_auth().with_cert_resolver(cell);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // Who speaks 1.0 only is let in, to be told so with a sentence (505) and not by the end of a handshake.
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         Ok(Arc::new(config))
     }
 

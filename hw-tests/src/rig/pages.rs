@@ -22,6 +22,8 @@ pub const TOOLS: [Tool; 3] = [
     CURL,
     Tool { program: "openssl", package: "openssl" },
 ];
+/// How a telephone calls itself.
+const TELEPHONE: &str = "Mozilla/5.0 (Linux; Android 14; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36";
 /// A picture with letters and colours in it has more bytes than this; a blank one has fewer.
 const PICTURE_AT_LEAST_BYTES: u64 = 15_000;
 
@@ -48,9 +50,23 @@ pub fn run(browser: &Path) -> Result<Vec<PathBuf>> {
     let pin = pin(&daemon.url)?;
     let stage = Stage { browser, folder: folder.clone(), url: daemon.url.clone(), pin };
     let mut pictures = Vec::new();
-    for (language, asks, pairs, done) in [
-        ("fr", "Ajouter un ordinateur", "Jumeler cet ordinateur", "est jumelé avec le coffre"),
-        ("en", "Add a computer", "Pair this computer", "is paired with the box"),
+    for (language, home, asks, pairs, over, done) in [
+        (
+            "fr",
+            "Ceci est un coffre à sauvegardes",
+            "Ajouter un ordinateur",
+            "Jumeler cet ordinateur",
+            "Continuez sur l’ordinateur",
+            "est jumelé avec le coffre",
+        ),
+        (
+            "en",
+            "This is a backup box",
+            "Add a computer",
+            "Pair this computer",
+            "Go on at the computer",
+            "is paired with the box",
+        ),
     ] {
         let made = coffre.json(&["client", "pair", &format!("poste-{language}"), "--kind", "linux"])?;
         let code = made["code"].as_str().context("no code")?.to_owned();
@@ -59,13 +75,20 @@ pub fn run(browser: &Path) -> Result<Vec<PathBuf>> {
             words.iter().cloned().chain(more.iter().map(|&text| text.to_owned())).collect()
         };
         let at = |path: &str| format!("{path}?lang={language}");
+        pictures.push(stage.look(&at("/"), &format!("home-{language}"), &with(&[home, asks]))?);
         pictures.push(stage.look(&at("/pair"), &format!("ask-{language}"), &with(&[asks]))?);
         let path = format!("/pair/{code}");
         pictures.push(stage.look(&at(&path), &format!("code-{language}"), &with(&[pairs, &code]))?);
+        pictures.push(stage.look_as(
+            Some(TELEPHONE),
+            &at(&path),
+            &format!("hand-over-{language}"),
+            &with(&[over, &code]),
+        )?);
         let claimed = claim(&authority, &format!("{}{}", daemon.url, at(&path)))?;
-        let expected = with(&[done, "restic.env", "box.pem"]);
+        let expected = with(&[done, "restic.env", "box.pem", "daily.sh documents", "restic restore latest"]);
         pictures.push(stage.look(&claimed, &format!("done-{language}"), &expected)?);
-        let telephone = stage.picture(&claimed, &format!("telephone-{language}"), "390,2600")?;
+        let telephone = stage.picture(&[], &claimed, &format!("telephone-{language}"), "390,2600")?;
         pictures.push(telephone);
     }
     daemon.stop()?;
@@ -75,19 +98,25 @@ pub fn run(browser: &Path) -> Result<Vec<PathBuf>> {
 impl Stage<'_> {
     /// A picture of a page, and a look at what the browser made of it.
     fn look(&self, path: &str, name: &str, expected: &[String]) -> Result<PathBuf> {
-        let dom = self.browse(&["--dump-dom".to_owned()], path)?;
+        self.look_as(None, path, name, expected)
+    }
+
+    /// The same by a browser that gives itself out as this one, which then is as narrow as a telephone.
+    fn look_as(&self, agent: Option<&str>, path: &str, name: &str, expected: &[String]) -> Result<PathBuf> {
+        let also: Vec<String> = agent.map(|agent| format!("--user-agent={agent}")).into_iter().collect();
+        let dom = self.browse(&[also.clone(), vec!["--dump-dom".to_owned()]].concat(), path)?;
         for text in expected {
             ensure!(dom.contains(text), "{name}: {text:?} is not on the page that the browser shows");
         }
         ensure!(!dom.contains("<script"), "{name}: the page has a script");
-        self.picture(path, name, "900,1900")
+        self.picture(&also, path, name, if agent.is_some() { "390,1500" } else { "900,1900" })
     }
 
-    fn picture(&self, path: &str, name: &str, size: &str) -> Result<PathBuf> {
+    fn picture(&self, also: &[String], path: &str, name: &str, size: &str) -> Result<PathBuf> {
         let file = self.folder.join(format!("{name}.png"));
         let _ = fs::remove_file(&file);
         let options = [format!("--screenshot={}", file.display()), format!("--window-size={size}")];
-        self.browse(&options, path)?;
+        self.browse(&[also, &options].concat(), path)?;
         let bytes = fs::metadata(&file).with_context(|| format!("{name}: no picture"))?.len();
         ensure!(bytes >= PICTURE_AT_LEAST_BYTES, "{name}: a picture of {bytes} bytes shows nothing");
         Ok(file)

@@ -14,6 +14,11 @@ use serde_json::json;
 const ODOO: &str = include_str!("odoo-backup.sh");
 const POSTGRES: &str = include_str!("pg-backup.sh");
 const POWERSHELL: &str = include_str!("push.ps1");
+const POWERSHELL_GET: &str = include_str!("get.ps1");
+const PUSH: &str = include_str!("push.sh");
+const GET: &str = include_str!("get.sh");
+const DAILY: &str = include_str!("daily.sh");
+const RESTIC_BACKUP: &str = include_str!("restic-backup.sh");
 
 /// What is put into files.
 #[derive(Debug)]
@@ -43,8 +48,18 @@ pub enum File {
     Rustic,
     /// Environment of rclone.
     Rclone,
-    /// A script for Windows.
+    /// A script for restic: makes the repository the first time.
+    ResticBackup,
+    /// A script that pushes.
+    Push,
+    /// A script that brings back.
+    Get,
+    /// A script that makes a schedule.
+    Daily,
+    /// A script that pushes, for Windows.
     PowerShell,
+    /// A script that brings back, for Windows.
+    PowerShellGet,
     /// A script for Odoo.
     Odoo,
     /// A script for PostgreSQL.
@@ -53,12 +68,17 @@ pub enum File {
 
 impl File {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Odoo,
-        Self::Restic,
-        Self::Backrest,
-        Self::PowerShell,
         Self::Postgres,
+        Self::Push,
+        Self::Get,
+        Self::Daily,
+        Self::Restic,
+        Self::ResticBackup,
+        Self::PowerShell,
+        Self::PowerShellGet,
+        Self::Backrest,
         Self::Rustic,
         Self::Rclone,
         Self::Curl,
@@ -79,7 +99,12 @@ impl File {
             Self::Backrest => "backrest.json",
             Self::Rustic => "rustic.toml",
             Self::Rclone => "rclone.env",
+            Self::ResticBackup => "restic-backup.sh",
+            Self::Push => "push.sh",
+            Self::Get => "get.sh",
+            Self::Daily => "daily.sh",
             Self::PowerShell => "push.ps1",
+            Self::PowerShellGet => "get.ps1",
             Self::Odoo => "odoo-backup.sh",
             Self::Postgres => "pg-backup.sh",
         }
@@ -97,10 +122,16 @@ impl File {
     /// The files that a machine of this kind needs, the first of all first; all, where the kind is not known.
     pub fn of(kind: Option<MachineKind>) -> &'static [Self] {
         match kind {
-            Some(MachineKind::Odoo) => &[Self::Odoo],
-            Some(MachineKind::Windows) => &[Self::PowerShell, Self::Curl, Self::Pem, Self::Backrest],
-            Some(MachineKind::Mac | MachineKind::Linux) => &[Self::Restic, Self::Pem],
-            Some(MachineKind::Nas | MachineKind::Curl) => &[Self::Curl, Self::Pem],
+            Some(MachineKind::Odoo) => &[Self::Odoo, Self::Daily, Self::Get, Self::Curl, Self::Pem],
+            Some(MachineKind::Windows) => {
+                &[Self::PowerShell, Self::PowerShellGet, Self::Curl, Self::Pem, Self::Backrest]
+            }
+            Some(MachineKind::Mac | MachineKind::Linux) => {
+                &[Self::Restic, Self::ResticBackup, Self::Daily, Self::Pem]
+            }
+            Some(MachineKind::Nas | MachineKind::Curl) => {
+                &[Self::Push, Self::Get, Self::Daily, Self::Curl, Self::Pem]
+            }
             None => &Self::ALL,
         }
     }
@@ -111,7 +142,10 @@ impl File {
             Self::Pem => bundle.pem.clone(),
             Self::Curl => format!(
                 "# Options of curl, to be used in this folder: curl -K box.curl -T FILE https://{}/v1/datasets/NAME\n\
-                 user = \"{}:{}\"\ncacert = \"box.pem\"\nfail\nshow-error\n",
+                 # fail-with-body: curl shows why the box refuses, and ends with 22. A curl before 7.76 does not know it: the box\n\
+                 # breaks such an answer off, so that it ends with 18. With -o the reason lands in the file, so write to another\n\
+                 # name first, as get.sh does. globoff: {{a,b}} and [1] in the name of a file are letters like others.\n\
+                 user = \"{}:{}\"\ncacert = \"box.pem\"\ngloboff\nfail-with-body\nshow-error\n",
                 bundle.authority,
                 bundle.client,
                 bundle.secret.shown()
@@ -120,7 +154,12 @@ impl File {
             Self::Backrest => backrest(bundle),
             Self::Rustic => rustic(bundle),
             Self::Rclone => rclone(bundle),
+            Self::ResticBackup => bundle.fill(RESTIC_BACKUP),
+            Self::Push => bundle.fill(PUSH),
+            Self::Get => bundle.fill(GET),
+            Self::Daily => bundle.fill(DAILY),
             Self::PowerShell => bundle.fill(POWERSHELL),
+            Self::PowerShellGet => bundle.fill(POWERSHELL_GET),
             Self::Odoo => bundle.fill(ODOO),
             Self::Postgres => bundle.fill(POSTGRES),
         }
@@ -142,17 +181,23 @@ impl Bundle {
     }
 }
 
+/// A shell function that shadows restic. Nothing is exported: what the shell knows of other repositories stays as it is, and a
+/// command that names one of them goes there without our certificate or password.
 fn restic(bundle: &Bundle) -> String {
     format!(
-        "# Environment of restic: . ~/coffre/restic.env && restic backup ~/Documents\n\
-         # box.pem lies beside this file, in ~/coffre or in COFFRE_DIR. The password of the repository is yours alone: the box\n\
-         # does not know it, and without it nobody can read the backups. Keep it on paper as well.\n\
+        "# For restic in a shell: . ~/coffre/restic.env && restic backup ~/Documents\n\
+         # box.pem and restic-password lie beside this file, in ~/coffre or in COFFRE_DIR. The password of the repository is yours\n\
+         # alone: the box does not know it, and without it nobody can read the backups. Keep it on paper as well.\n\
+         # restic -r OTHER ... goes to other repositories as ever.\n\
          COFFRE_DIR=\"${{COFFRE_DIR:-$HOME/coffre}}\"\n\
-         export RESTIC_REPOSITORY='{}'\n\
-         export RESTIC_CACERT=\"$COFFRE_DIR/box.pem\"\n\
-         export RESTIC_PASSWORD_FILE=\"$COFFRE_DIR/restic-password\"\n\
-         # Debian 12 has a restic that does not read RESTIC_CACERT: it is told.\n\
-         restic() {{ command restic --cacert \"$RESTIC_CACERT\" \"$@\"; }}\n",
+         restic() {{\n\
+         \x20   case \" $* \" in\n\
+         \x20       *' -r'* | *' --repo'*) command restic \"$@\" ;;\n\
+         \x20       # Debian 12 has a restic that does not read RESTIC_CACERT: it is told.\n\
+         \x20       *) RESTIC_REPOSITORY='{}' RESTIC_PASSWORD_FILE=\"$COFFRE_DIR/restic-password\" \\\n\
+         \x20           command restic --cacert \"$COFFRE_DIR/box.pem\" \"$@\" ;;\n\
+         \x20   esac\n\
+         }}\n",
         bundle.repository()
     )
 }
@@ -189,20 +234,29 @@ fn rustic(bundle: &Bundle) -> String {
 }
 
 /// A remote by WebDAV, all of it in the environment: rclone's own configuration stays as it is. The secret goes in a header, for what
-/// rclone calls a password it wants scrambled. Without the last line a dump as long as the one before it would be passed over.
+/// rclone calls a password it wants scrambled. The certificate and the next option hold for all remotes of a command, so they are
+/// given to commands that name ours. Without `IGNORE_TIMES` a dump as long as the one before it would be passed over.
 fn rclone(bundle: &Bundle) -> String {
     let credentials = STANDARD.encode(format!("{}:{}", bundle.client, bundle.secret.shown()));
     format!(
-        "# Environment of rclone: . ~/coffre/rclone.env && rclone copyto shop.sql coffre:shop\n\
+        "# For rclone in a shell: . ~/coffre/rclone.env && rclone copyto shop.sql coffre:shop\n\
          # box.pem lies beside this file, in ~/coffre or in COFFRE_DIR. Each copy is a new snapshot; rclone copyto coffre:shop shop.sql\n\
          # gives back the newest complete one. Names have small letters, digits and hyphens, and there are no folders.\n\
+         # Other remotes work as ever; one command cannot copy between them and coffre: (it trusts this box and nobody else).\n\
+         COFFRE_DIR=\"${{COFFRE_DIR:-$HOME/coffre}}\"\n\
+         [ \"${{RCLONE_CONFIG_COFFRE_HEADERS:-Authorization,Basic {credentials}}}\" = 'Authorization,Basic {credentials}' ] ||\n\
+         \x20   echo 'rclone.env: from now on coffre: is {} at {} in this shell' >&2\n\
          export RCLONE_CONFIG_COFFRE_TYPE=webdav\n\
          export RCLONE_CONFIG_COFFRE_VENDOR=other\n\
          export RCLONE_CONFIG_COFFRE_URL='https://{}/v1/dav'\n\
          export RCLONE_CONFIG_COFFRE_HEADERS='Authorization,Basic {credentials}'\n\
-         export RCLONE_CA_CERT=\"${{COFFRE_DIR:-$HOME/coffre}}/box.pem\"\n\
-         export RCLONE_IGNORE_TIMES=true\n",
-        bundle.authority
+         rclone() {{\n\
+         \x20   case \" $* \" in\n\
+         \x20       *' coffre:'*) RCLONE_CA_CERT=\"$COFFRE_DIR/box.pem\" RCLONE_IGNORE_TIMES=true command rclone \"$@\" ;;\n\
+         \x20       *) command rclone \"$@\" ;;\n\
+         \x20   esac\n\
+         }}\n",
+        bundle.client, bundle.authority, bundle.authority
     )
 }
 
@@ -235,7 +289,7 @@ mod tests {
     fn the_pin_and_the_address_are_inside() {
         let windows = File::PowerShell.content(&bundle());
         assert!(windows.contains("\"https://192.168.1.5:8443/v1/datasets/$DataSet\""), "{windows}");
-        assert!(windows.contains("--ssl-no-revoke -K box.curl"), "{windows}");
+        assert!(windows.contains("--ssl-no-revoke") && windows.contains("-K box.curl"), "{windows}");
         let odoo = File::Odoo.content(&bundle());
         assert!(
             odoo.contains("\n-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\nEND_OF"),

@@ -4,7 +4,8 @@
 #   ODOO_DB=production sh odoo-backup.sh
 #
 # The master password of Odoo stands in ODOO_MASTER_FILE, or in ODOO_MASTER_PASSWORD. Odoo must allow its database manager
-# to this machine (list_db is not False). TMPDIR needs room for one backup.
+# to this machine (list_db is not False). TMPDIR needs room for one backup. Each database goes into a data set of its own,
+# odoo-DATABASE, or into the one that COFFRE_DATASET names.
 # Ends with 0 when the box has the backup; 2: something is not set; 3: Odoo gave no backup; 4: the box did not take it.
 set -eu
 umask 077
@@ -13,7 +14,7 @@ ODOO_URL=${ODOO_URL:-http://127.0.0.1:8069}
 ODOO_DB=${ODOO_DB:-}
 ODOO_MASTER_FILE=${ODOO_MASTER_FILE:-/etc/coffre/odoo-master}
 ODOO_MASTER_PASSWORD=${ODOO_MASTER_PASSWORD:-}
-COFFRE_DATASET=${COFFRE_DATASET:-odoo}
+COFFRE_DATASET=${COFFRE_DATASET:-}
 
 fail() {
     code=$1
@@ -24,6 +25,15 @@ fail() {
 
 command -v curl >/dev/null || fail 2 "curl is not installed"
 [ -n "$ODOO_DB" ] || fail 2 "set ODOO_DB to the name of the database"
+if [ -z "$COFFRE_DATASET" ]; then
+    # Data sets have small letters, digits and hyphens. Where something else had to go, a sum keeps a_b and a-b apart.
+    name=$(printf '%s' "$ODOO_DB" | LC_ALL=C tr 'A-Z' 'a-z' | LC_ALL=C tr -c 'a-z0-9-' '-' | cut -c 1-27)
+    if [ "$name" != "$ODOO_DB" ]; then
+        sum=$(printf '%s' "$ODOO_DB" | cksum)
+        name=$(printf '%s' "$name" | cut -c 1-16)-${sum%% *}
+    fi
+    COFFRE_DATASET=odoo-$name
+fi
 if [ -z "$ODOO_MASTER_PASSWORD" ]; then
     [ -r "$ODOO_MASTER_FILE" ] || fail 2 "$ODOO_MASTER_FILE cannot be read: write the master password of Odoo into it"
     ODOO_MASTER_PASSWORD=$(cat "$ODOO_MASTER_FILE")
@@ -56,7 +66,8 @@ fi
 tail -c 65557 "$work/backup.zip" | od -An -v -tx1 | tr -d ' \n' | grep -q 504b0506 ||
     fail 3 "the backup from Odoo is cut off: the zip has no end"
 
-status=$(curl -sS -o "$work/receipt" -w '%{http_code}' -K "$work/box.curl" -T "$work/backup.zip" \
-    "https://@AUTHORITY@/v1/datasets/$COFFRE_DATASET") || fail 4 "the box does not answer at @AUTHORITY@, or broke off"
-[ "$status" = 201 ] || fail 4 "the box answered HTTP $status: $(head -c 300 "$work/receipt")"
+status=$(curl -g -sS -o "$work/receipt" -w '%{http_code}' -K "$work/box.curl" -T "$work/backup.zip" \
+    "https://@AUTHORITY@/v1/datasets/$COFFRE_DATASET") || true
+[ "$status" != 000 ] || fail 4 "the box does not answer at @AUTHORITY@"
+[ "$status" = 201 ] || fail 4 "the box did not take it (HTTP $status): $(head -c 400 "$work/receipt")"
 echo "odoo-backup: $ODOO_DB is in the box, as @CLIENT@/$COFFRE_DATASET ($(wc -c <"$work/backup.zip" | tr -d ' ') bytes)"

@@ -1,7 +1,8 @@
 //! The pairing pages as HTML: made of pieces that are escaped where they are put in, without a script.
 
 use super::files::{Bundle, File};
-use super::text::{Language, Text, purpose, steps};
+use super::steps::{purpose, steps};
+use super::text::{Language, Text};
 use crate::pairing::set::{Opened, Token};
 use crate::pairing::{Pairings, Wish};
 use coffre_core::fault::Class;
@@ -14,6 +15,14 @@ pub const STYLE: &str = include_str!("style.css");
 const MARK: &str = "<svg viewBox=\"0 0 32 32\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2.4\" stroke-linecap=\"round\" \
     aria-hidden=\"true\"><rect x=\"3\" y=\"4\" width=\"26\" height=\"22\" rx=\"4\"/><circle cx=\"16\" cy=\"15\" r=\"5\"/>\
     <path d=\"M16 8.5v3M16 18.5v3M9.5 15h3M19.5 15h3M8 26v2.5M24 26v2.5\"/></svg>";
+/// What programs may ask, for whoever writes one.
+const ADDRESSES: &str = "GET /v1/certificate\n\
+    GET /v1/datasets\n\
+    PUT /v1/datasets/NAME                         curl -T FILE, or -T - from a pipe\n\
+    GET /v1/datasets/NAME/snapshots\n\
+    GET /v1/datasets/NAME/snapshots/{ID|latest}\n\
+    PUT, GET  /v1/dav/NAME                        rclone, by WebDAV\n\
+    rest:https://CLIENT:SECRET@BOX:PORT/CLIENT/REPO/   restic, rustic";
 /// How often the frame with the state loads itself again, in seconds.
 const REFRESH_S: u32 = 4;
 
@@ -60,7 +69,49 @@ pub fn ask(pairings: &Pairings, language: Language, trouble: Option<Trouble>) ->
     whole(pairings, language, text.ask_title, &body)
 }
 
-/// What a code is about to do. `bad` is why the name that was `typed` did not do.
+/// The front page: what this is, where a computer is added, and which addresses there are.
+pub fn home(pairings: &Pairings, language: Language) -> String {
+    let text = language.text();
+    let body = format!(
+        "<section><h1>{title}</h1><p>{what}</p><p><a class=\"button\" href=\"/pair{query}\">{ask}</a></p></section>\
+         <section><h2>{back_title}</h2><p>{back}</p></section>\
+         <section><h2>{papers_title}</h2><p>{papers}</p>\
+         <details><summary>{addresses}</summary><pre>{ADDRESSES}</pre></details></section>{words}{sure}",
+        title = text.home_title,
+        what = text.home_what,
+        query = language.query(),
+        ask = text.ask_title,
+        back_title = text.home_back_title,
+        back = text.home_back,
+        papers_title = text.home_papers_title,
+        papers = text.home_papers,
+        addresses = text.home_addresses,
+        words = words(pairings, text),
+        sure = sure(pairings, text),
+    );
+    whole(pairings, language, text.home_title, &body)
+}
+
+/// On a telephone: the code goes on to a computer, and stays unused. `here` is the address that uses it all the same.
+pub fn hand_over(pairings: &Pairings, language: Language, code: &PairCode, at: &str, here: &str) -> String {
+    let text = language.text();
+    let body = format!(
+        "<section><h1>{title}</h1><p>{hint}</p><pre>https://{at}/pair</pre><p class=\"code\">{shown}</p>\
+         <p class=\"soft\">{unused}</p></section>{words}{sure}\
+         <section><p class=\"soft\"><a href=\"{here}\">{all_the_same}</a></p></section>",
+        title = text.over_title,
+        hint = text.over_hint,
+        shown = code.shown(),
+        unused = text.over_unused,
+        words = words(pairings, text),
+        sure = sure(pairings, text),
+        here = escaped(here),
+        all_the_same = text.over_here,
+    );
+    whole(pairings, language, text.over_title, &body)
+}
+
+/// What a code is about to do. `bad` is why the name that was `typed` did not do; `also` is kept in the address of its form.
 pub fn claim(
     pairings: &Pairings,
     language: Language,
@@ -68,6 +119,7 @@ pub fn claim(
     wish: &Wish,
     bad: Option<Class>,
     typed: &str,
+    also: &str,
 ) -> String {
     let text = language.text();
     let why = bad.map_or_else(String::new, |class| {
@@ -86,7 +138,7 @@ pub fn claim(
     };
     let body = format!(
         "{words}<section><h1>{title}</h1><p class=\"code\">{shown}</p>{why}<p>{hint}</p>\
-         <form method=\"post\" action=\"/pair/{shown}{query}\">{who}<button>{pair}</button></form>\
+         <form method=\"post\" action=\"/pair/{shown}{query}{also}\">{who}<button>{pair}</button></form>\
          <p class=\"soft\">{once}</p></section>{sure}",
         words = words(pairings, text),
         title = text.claim_title,
@@ -276,7 +328,9 @@ mod tests {
         let wish = Wish::default();
         for page in [
             ask(&pairings, Language::French, Some(Trouble::Unknown)),
-            claim(&pairings, Language::English, &code, &wish, Some(Class::Misuse), evil),
+            claim(&pairings, Language::English, &code, &wish, Some(Class::Misuse), evil, ""),
+            home(&pairings, Language::French),
+            hand_over(&pairings, Language::English, &code, "b:1", evil),
         ] {
             assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{page}");
         }

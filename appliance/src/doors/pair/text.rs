@@ -3,9 +3,6 @@
 //! The reader is a shopkeeper with a telephone in the other hand: short sentences, no word of the trade that a file name does not
 //! force on us.
 
-use super::files::File;
-use coffre_core::pair::MachineKind;
-
 /// A language that the pages speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -84,6 +81,17 @@ fn per_mille(text: &str) -> u32 {
 /// All words of one language.
 pub struct Text {
     pub tagline: &'static str,
+    pub home_title: &'static str,
+    pub home_what: &'static str,
+    pub home_back_title: &'static str,
+    pub home_back: &'static str,
+    pub home_papers_title: &'static str,
+    pub home_papers: &'static str,
+    pub home_addresses: &'static str,
+    pub over_title: &'static str,
+    pub over_hint: &'static str,
+    pub over_unused: &'static str,
+    pub over_here: &'static str,
     pub ask_title: &'static str,
     pub ask_hint: &'static str,
     pub code: &'static str,
@@ -126,6 +134,17 @@ pub struct Text {
 
 const FRENCH: Text = Text {
     tagline: "le coffre à sauvegardes du bureau",
+    home_title: "Ceci est un coffre à sauvegardes",
+    home_what: "Les ordinateurs du bureau y déposent leurs sauvegardes, chacun sous son nom et avec son secret. Rien de ce qui est reçu n’est remplacé ni effacé par eux. Pour en ajouter un, demandez un code à la personne qui s’occupe du coffre (elle tape « coffre client pair »), puis :",
+    home_back_title: "Reprendre une sauvegarde",
+    home_back: "Sur l’ordinateur qui l’a déposée, avec les fichiers reçus au jumelage : « sh get.sh JEU FICHIER », « get.ps1 » sous Windows, ou « restic restore ». Sur le coffre lui-même : « coffre get CLIENT/JEU --to FICHIER ». L’ordinateur est perdu ? La personne qui s’occupe du coffre peut lui donner un nouveau secret : « coffre client rotate ».",
+    home_papers_title: "Où lire la suite",
+    home_papers: "« coffre --help » sur le coffre, et les papiers livrés avec lui : README.md, docs/operations.md pour les mauvais jours, docs/cli.md pour les programmes, docs/restic.md pour restic.",
+    home_addresses: "Adresses pour les programmes",
+    over_title: "Continuez sur l’ordinateur",
+    over_hint: "Ce téléphone n’a fait qu’apporter le code. Sur l’ordinateur à sauvegarder, ouvrez cette adresse et tapez ce code :",
+    over_unused: "Le code n’est pas utilisé : il sert une fois, sur l’ordinateur, dans les dix minutes.",
+    over_here: "Jumeler cet appareil-ci malgré tout",
     ask_title: "Ajouter un ordinateur",
     ask_hint: "Tapez ici le code de 8 caractères que le coffre affiche. Majuscules, tirets et espaces ne comptent pas.",
     code: "Code du coffre",
@@ -161,13 +180,24 @@ const FRENCH: Text = Text {
     address: "Adresse",
     sure_title: "Être sûr que personne ne s’est glissé entre les deux",
     sure_hint: "Le navigateur prévient parce qu’il ne connaît pas encore ce coffre. Les quatre mots montrent que c’est le bon coffre ; un intrus déjà dans votre réseau pourrait les recopier. Qui veut en être sûr compare l’empreinte SHA-256 de l’autorité que le navigateur montre (cadenas, certificat) avec celle affichée à côté du code :",
-    rclone: "rclone n’a pas encore d’accès à ce coffre : il ne parle ni le protocole de restic en client, ni le dépôt simple. Une porte WebDAV est prévue.",
+    rclone: "rclone convient aussi : enregistrez rclone.env et box.pem dans ~/coffre, puis « . ~/coffre/rclone.env && rclone copyto FICHIER coffre:documents » dépose un fichier, et « rclone copyto coffre:documents FICHIER » le rend.",
     minutes: "min",
     footer: "Coffre. Cette page n’a besoin d’aucun script et n’est gardée nulle part.",
 };
 
 const ENGLISH: Text = Text {
     tagline: "the backup box of the office",
+    home_title: "This is a backup box",
+    home_what: "The computers of the office bring their backups here, each under its name and with its own secret. Nothing that was received is replaced or erased by them. To add one, ask whoever looks after the box for a code (they type “coffre client pair”), then:",
+    home_back_title: "Getting a backup back",
+    home_back: "On the computer that brought it, with the files that it got when it was paired: “sh get.sh SET FILE”, “get.ps1” on Windows, or “restic restore”. On the box itself: “coffre get CLIENT/SET --to FILE”. The computer is lost? Whoever looks after the box can give it a new secret: “coffre client rotate”.",
+    home_papers_title: "Where to read on",
+    home_papers: "“coffre --help” on the box, and the papers that came with it: README.md, docs/operations.md for the bad day, docs/cli.md for programs, docs/restic.md for restic.",
+    home_addresses: "Addresses for programs",
+    over_title: "Go on at the computer",
+    over_hint: "This telephone has only carried the code. On the computer that is to be backed up, open this address and type this code:",
+    over_unused: "The code is not used: it works once, on the computer, within its ten minutes.",
+    over_here: "Pair this device all the same",
     ask_title: "Add a computer",
     ask_hint: "Type the code of 8 letters and digits that the box shows. Capitals, hyphens and blanks do not matter.",
     code: "Code from the box",
@@ -203,152 +233,10 @@ const ENGLISH: Text = Text {
     address: "Address",
     sure_title: "To be sure that nobody stands in between",
     sure_hint: "The browser warns because it does not know this box yet. The four words show that this is the right box; an intruder who is already in your network could copy them. Whoever wants to be sure compares the SHA-256 fingerprint of the authority that the browser shows (padlock, certificate) with the one shown beside the code:",
-    rclone: "rclone has no way to this box yet: it speaks neither restic’s protocol as a client nor the plain drop-box. A WebDAV door is planned.",
+    rclone: "rclone does as well: save rclone.env and box.pem in ~/coffre; then “. ~/coffre/rclone.env && rclone copyto FILE coffre:documents” brings a file, and “rclone copyto coffre:documents FILE” gives it back.",
     minutes: "min",
     footer: "Coffre. This page needs no script and is kept nowhere.",
 };
-
-/// What a file is for, in one line.
-pub fn purpose(language: Language, file: File) -> &'static str {
-    let (french, english) = match file {
-        File::Pem => (
-            "le certificat du coffre, que tous les autres fichiers attendent à côté d’eux",
-            "the certificate of the box, which the other files expect beside them",
-        ),
-        File::Curl => ("nom et secret pour curl", "name and secret for curl"),
-        File::Restic => (
-            "réglages pour restic : dossiers entiers, chiffrés, sous Linux et Mac",
-            "settings for restic: whole folders, encrypted, on Linux and Mac",
-        ),
-        File::Backrest => (
-            "configuration de Backrest, restic avec des fenêtres, pour des fichiers rangés dans C:\\Coffre",
-            "configuration of Backrest, restic with windows, for files that are kept in C:\\Coffre",
-        ),
-        File::Rustic => ("profil pour rustic", "profile for rustic"),
-        File::Rclone => ("environnement pour rclone", "environment for rclone"),
-        File::PowerShell => ("dépose un fichier depuis Windows", "pushes a file from Windows"),
-        File::Odoo => (
-            "sauvegarde une base Odoo et vérifie que c’en est une",
-            "backs up an Odoo database and checks that it is one",
-        ),
-        File::Postgres => ("sauvegarde une base PostgreSQL", "backs up a PostgreSQL database"),
-    };
-    match language {
-        Language::French => french,
-        Language::English => english,
-    }
-}
-
-/// A step: what to do, and a line to copy.
-pub type Step = (&'static str, Option<String>);
-
-/// What to do next on a machine of this kind; `authority` is `HOST:PORT` of the box.
-pub fn steps(language: Language, kind: Option<MachineKind>, authority: &str) -> Vec<Step> {
-    let say = |french, english| match language {
-        Language::French => french,
-        Language::English => english,
-    };
-    let line = |text: &str| Some(text.to_owned());
-    let url = format!("https://{authority}/v1/datasets");
-    match kind {
-        Some(MachineKind::Odoo) => vec![
-            (
-                say(
-                    "Copiez odoo-backup.sh sur le serveur Odoo, et écrivez le mot de passe maître d’Odoo dans un fichier que root seul peut lire.",
-                    "Copy odoo-backup.sh to the Odoo server, and write Odoo’s master password into a file that only root can read.",
-                ),
-                line(
-                    "install -d -m 700 /etc/coffre\ninstall -m 700 odoo-backup.sh /etc/coffre/\ninstall -m 600 /dev/stdin /etc/coffre/odoo-master",
-                ),
-            ),
-            (
-                say("Essayez, avec le nom de votre base :", "Try it, with the name of your database:"),
-                line("ODOO_DB=production /etc/coffre/odoo-backup.sh"),
-            ),
-            (
-                say(
-                    "Puis chaque nuit, dans /etc/cron.d/coffre :",
-                    "Then every night, in /etc/cron.d/coffre:",
-                ),
-                line("30 1 * * * root ODOO_DB=production /etc/coffre/odoo-backup.sh"),
-            ),
-        ],
-        Some(MachineKind::Windows) => vec![
-            (
-                say(
-                    "Enregistrez push.ps1, box.curl, box.pem et backrest.json dans le dossier C:\\Coffre.",
-                    "Save push.ps1, box.curl, box.pem and backrest.json in the folder C:\\Coffre.",
-                ),
-                None,
-            ),
-            (
-                say("Déposez un premier fichier, dans PowerShell :", "Push a first file, in PowerShell:"),
-                line(
-                    "powershell -ExecutionPolicy Bypass -File C:\\Coffre\\push.ps1 C:\\Users\\Public\\compta.zip documents",
-                ),
-            ),
-            (
-                say("Sans script, depuis C:\\Coffre :", "Without the script, from C:\\Coffre:"),
-                Some(format!(
-                    "curl.exe --ssl-no-revoke -K box.curl -T C:\\Users\\Public\\compta.zip {url}/documents"
-                )),
-            ),
-            (
-                say(
-                    "Pour des dossiers entiers : installez Backrest et arrêtez-le. Écrivez dans C:\\Coffre\\restic-password un mot de passe à vous, et sur papier aussi : sans lui personne ne lira vos sauvegardes, pas même le coffre. Puis donnez cette configuration à Backrest et démarrez-le. Dans ses plans, gardez tout : le coffre refuse d’effacer.",
-                    "For whole folders: install Backrest and stop it. Write a password of your own into C:\\Coffre\\restic-password, and on paper as well: without it nobody can read your backups, not even the box. Then give this configuration to Backrest and start it. In its plans keep everything: the box refuses to delete.",
-                ),
-                line("copy C:\\Coffre\\backrest.json $env:APPDATA\\backrest\\config.json"),
-            ),
-        ],
-        Some(MachineKind::Mac | MachineKind::Linux) => vec![
-            (
-                say(
-                    "Installez restic, puis enregistrez restic.env et box.pem dans le dossier coffre de votre dossier personnel.",
-                    "Install restic, then save restic.env and box.pem in the folder coffre of your home folder.",
-                ),
-                line("mkdir -p -m 700 ~/coffre"),
-            ),
-            (
-                say(
-                    "Tirez un mot de passe et écrivez-le sur papier : sans lui personne ne lira vos sauvegardes, pas même le coffre.",
-                    "Draw a password and write it on paper: without it nobody can read your backups, not even the box.",
-                ),
-                line(
-                    "(umask 077; head -c 18 /dev/urandom | base64 > ~/coffre/restic-password)\ncat ~/coffre/restic-password",
-                ),
-            ),
-            (
-                say("Faites la première sauvegarde :", "Make the first backup:"),
-                line(". ~/coffre/restic.env\nrestic init\nrestic backup ~/Documents"),
-            ),
-        ],
-        Some(MachineKind::Nas | MachineKind::Curl) | None => vec![
-            (
-                say(
-                    "Enregistrez box.curl et box.pem dans un même dossier que vous seul pouvez lire.",
-                    "Save box.curl and box.pem in one folder that only you can read.",
-                ),
-                None,
-            ),
-            (
-                say("Depuis ce dossier, déposez un fichier :", "From that folder, push a file:"),
-                Some(format!("curl -K box.curl -T FILE {url}/documents")),
-            ),
-            (
-                say(
-                    "… ou un flux (dans un script, commencez par set -o pipefail) :",
-                    "… or a stream (in a script, begin with set -o pipefail):",
-                ),
-                Some(format!("tar c DIR | curl -K box.curl -T - {url}/documents")),
-            ),
-            (
-                say("Et reprenez la dernière :", "And get the last one back:"),
-                Some(format!("curl -K box.curl {url}/documents/snapshots/latest -o FILE")),
-            ),
-        ],
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -370,15 +258,5 @@ mod tests {
         }
         assert_eq!(Language::choose("x=1&lang=en", Some("fr")), Language::English);
         assert_eq!(Language::choose("lang=de", None), Language::French);
-    }
-
-    #[test]
-    fn every_kind_has_steps_in_both_languages() {
-        for language in [Language::French, Language::English] {
-            for kind in MachineKind::ALL.map(Some).into_iter().chain([None]) {
-                assert!(steps(language, kind, "box:1").len() >= 3);
-            }
-            assert!(File::ALL.iter().all(|file| !purpose(language, *file).is_empty()));
-        }
     }
 }

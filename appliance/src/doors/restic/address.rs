@@ -1,11 +1,13 @@
 //! Addresses of the restic door, parsed into types before anything else sees them.
 
 use coffre_core::fault::{Fault, Result};
-use coffre_core::names::DatasetName;
+use coffre_core::names::{DatasetName, suggested};
 use coffre_core::repo::{FileKind, FileName};
 
 /// The repository of an address that names none.
 const DEFAULT: &str = "default";
+/// Of an address that is none, so much is said.
+const MAX_SHOWN: usize = 40;
 
 /// What an address is within its repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,8 +29,22 @@ pub fn parse(rest: &[&str]) -> Result<(DatasetName, Address)> {
             Ok((name(DEFAULT)?, within(rest)?))
         }
         [repo] | [repo, ""] => Ok((name(repo)?, Address::Root)),
+        // What restic asks for first: whoever gave it folders in folders must hear what is wrong with that.
+        [folders @ .., "config"] if folders.len() > 1 => Err(nested(folders)),
         [repo, rest @ ..] => Ok((name(repo)?, within(rest)?)),
     }
+}
+
+/// What is wrong with an address of folders in folders, and which name would do.
+pub fn nested(folders: &[&str]) -> Fault {
+    let typed = folders.join("/");
+    let typed: String = typed.trim_matches('/').chars().take(MAX_SHOWN).collect();
+    Fault::misuse(format!(
+        "{typed:?} is not a valid name of a repository, which is one folder below its client's, of lower-case letters, \
+         digits and hyphens{}",
+        suggested(&typed)
+    ))
+    .next("write it rest:https://CLIENT:SECRET@BOX:PORT/CLIENT/REPO/")
 }
 
 fn within(rest: &[&str]) -> Result<Address> {
@@ -90,20 +106,32 @@ mod tests {
         let absent = [
             "/keys",
             "/home/keys",
-            "/home/other/",
             "/home/data/ab/cd",
             "/config/",
             "/home/config/",
+            "/home/other/",
             "/a/b/c",
+        ];
+        let misuse = [
+            "/Work/",
+            "/home/data/xyz",
+            "/data/AB",
+            "/../",
+            "/home/data/..",
+            "/a%2fb/",
+            "/v1/",
+            "/-/",
+            "/work/2026/config",
+            "/a/b/c/d/config",
             "//x/",
         ];
-        let misuse =
-            ["/Work/", "/home/data/xyz", "/data/AB", "/../", "/home/data/..", "/a%2fb/", "/v1/", "/-/"];
-        for (paths, class) in [(&absent[..7], Class::Absent), (&misuse[..], Class::Misuse)] {
+        for (paths, class) in [(&absent[..], Class::Absent), (&misuse[..], Class::Misuse)] {
             for path in paths {
                 assert_eq!(read(path).map_err(|fault| fault.class), Err(class), "{path}");
             }
         }
-        assert!(read(absent[7]).is_err());
+        let said = |path: &str| read(path).map(|_| ()).expect_err("refused").to_string();
+        assert!(said("/work/2026/config").contains("like work-2026"), "{}", said("/work/2026/config"));
+        assert!(said("/Work/2026/config").contains("like work-2026"), "{}", said("/Work/2026/config"));
     }
 }
