@@ -7,8 +7,8 @@
 use crate::identity::{Authority, certificate_info};
 use crate::pairing::{Pairings, Wish};
 use crate::state::{StateDir, StateLock};
-use coffre_core::fault::{Fault, Result};
-use coffre_core::wire::{DiskInfo, Reply, RepoInfo, Request};
+use coffre_core::fault::{Class, Fault, Result};
+use coffre_core::wire::{DiskInfo, NewClient, Reply, RepoInfo, Request};
 use coffre_vault::{Vault, Which};
 use std::fs;
 use std::io;
@@ -99,6 +99,7 @@ async fn converse(
             }
         };
         audit(&request);
+        let look = request.look_with();
         match request {
             Request::Get { dataset, id } => {
                 let which = id.map_or(Which::Latest, Which::Id);
@@ -110,7 +111,9 @@ async fn converse(
                 let pairings = Arc::clone(&pairings);
                 let answer = move || answer(&vault, &authority, &pairings, request);
                 let answered = tokio::task::spawn_blocking(answer).await;
-                let answered = answered.unwrap_or_else(|e| Err(Fault::permanent(format!("no answer: {e}"))));
+                // A panic in the middle of it: how far it came is not known.
+                let ended = |e| Err(Fault::unknown(format!("no answer: {e}")));
+                let answered = outcome(answered.unwrap_or_else(ended), look);
                 send(&mut write, &answered.unwrap_or_else(Reply::Failed)).await?;
             }
         }
@@ -140,7 +143,7 @@ fn answer(vault: &Vault, authority: &Authority, pairings: &Pairings, request: Re
         Request::ClientSet { name, quota, daily, objects } => {
             Reply::Clients { clients: vec![vault.client_set(&name, quota, daily, objects)?] }
         }
-        Request::ClientList => Reply::Clients { clients: vault.clients() },
+        Request::ClientList => list(vault, Reply::Clients { clients: vault.clients()? }),
         Request::ClientRemove { name } => done(vault.client_remove(&name))?,
         Request::ClientRotate { name } => Reply::ClientAdded(vault.client_rotate(&name)?),
         Request::PairBegin { name, kind, quota_bytes } => {
@@ -155,14 +158,18 @@ fn answer(vault: &Vault, authority: &Authority, pairings: &Pairings, request: Re
         Request::DiskAdd { path } => came(vault, vault.disk_add(Path::new(&path))?),
         Request::DiskFind { path } => came(vault, vault.disk_find(Path::new(&path))?),
         Request::IndexBurn => done(vault.index_burn())?,
-        Request::Snapshots { dataset } => Reply::Snapshots { snapshots: vault.snapshots(dataset.as_ref())? },
-        Request::DatasetSet { dataset, class, keep, kind } => {
-            Reply::Datasets { datasets: vec![vault.dataset_set(&dataset, class, keep, kind)?] }
+        Request::Snapshots { dataset } => {
+            list(vault, Reply::Snapshots { snapshots: vault.snapshots(dataset.as_ref())? })
         }
-        Request::DatasetList => Reply::Datasets { datasets: vault.dataset_list() },
-        Request::RepoFiles { repo } => Reply::Files { files: vault.repo_files(&repo)? },
-        Request::RepoList => repos(vault.repos(), 0),
-        Request::RepoSet { repo, mode, confirmed } => repos(vec![vault.repo_set(&repo, mode, confirmed)?], 0),
+        Request::DatasetSet { dataset, change } => {
+            Reply::Datasets { datasets: vec![vault.dataset_change(&dataset, &change)?] }
+        }
+        Request::DatasetList => list(vault, Reply::Datasets { datasets: vault.dataset_list()? }),
+        Request::RepoFiles { repo } => list(vault, Reply::Files { files: vault.repo_files(&repo)? }),
+        Request::RepoList => list(vault, repos(vault.repos()?, 0)),
+        Request::RepoSet { repo, mode, confirmed, every } => {
+            repos(vec![vault.repo_change(&repo, mode, confirmed, every)?], 0)
+        }
         Request::RepoRemove { repo } => repos(vec![vault.repo_remove(&repo)?], 0),
         Request::RepoRestore { repo } => {
             let (shown, info) = vault.repo_restore(&repo)?;
@@ -178,6 +185,35 @@ fn answer(vault: &Vault, authority: &Authority, pairings: &Pairings, request: Re
         Request::CheckWords { words } => done(vault.check_words(&words))?,
         Request::Get { .. } => return Err(Fault::permanent("a snapshot is not one line")),
     })
+}
+
+/// A box that may not know of all there is says so with its list.
+fn list(vault: &Vault, reply: Reply) -> Reply {
+    if vault.partial() { Reply::Partial { of: Box::new(reply) } } else { reply }
+}
+
+/// What came of a request that changes something goes into the audit log too; of what nobody knows, it is said where to look for
+/// it.
+fn outcome(answered: Result<Reply>, look: Option<&'static str>) -> Result<Reply> {
+    let Some(look) = look else { return answered };
+    let told = |fault: Fault| {
+        tracing::warn!(target: "audit", %fault, class = ?fault.class, "{}", fault.class.leaves());
+        match fault.class {
+            Class::Unknown => fault.next(format!("put missing disks back, then look with `{look}`")),
+            _ => fault,
+        }
+    };
+    match answered {
+        Ok(Reply::ClientAdded(NewClient { unsure: Some(fault), name, secret, quota_bytes, daily_bytes })) => {
+            let unsure = Some(told(fault));
+            Ok(Reply::ClientAdded(NewClient { name, secret, quota_bytes, daily_bytes, unsure }))
+        }
+        Ok(reply) => {
+            tracing::info!(target: "audit", "done");
+            Ok(reply)
+        }
+        Err(fault) => Err(told(fault)),
+    }
 }
 
 fn repos(repos: Vec<RepoInfo>, shown: u64) -> Reply {
@@ -223,11 +259,11 @@ fn audit(request: &Request) {
         Request::DiskAdd { path } => tracing::info!(target: "audit", %path, "disk to be added"),
         Request::DiskFind { path } => tracing::info!(target: "audit", %path, "disk to be looked for"),
         Request::IndexBurn => tracing::info!(target: "audit", "index to be burnt"),
-        Request::DatasetSet { dataset, class, keep, kind } => {
-            tracing::info!(target: "audit", %dataset, ?class, ?keep, ?kind, "data set to be kept so");
+        Request::DatasetSet { dataset, change } => {
+            tracing::info!(target: "audit", %dataset, ?change, "data set to be so");
         }
-        Request::RepoSet { repo, mode, confirmed } => {
-            tracing::info!(target: "audit", %repo, ?mode, confirmed, "repository to be so");
+        Request::RepoSet { repo, mode, confirmed, every } => {
+            tracing::info!(target: "audit", %repo, ?mode, confirmed, ?every, "repository to be so");
         }
         Request::RepoRemove { repo } => tracing::info!(target: "audit", %repo, "repository to be removed"),
         Request::RepoRestore { repo } => tracing::info!(target: "audit", %repo, "repository to be restored"),

@@ -74,7 +74,7 @@ pub fn exit_code(fault: &Fault) -> u8 {
         Class::Absent => 4,
         Class::Refused | Class::Corrupt => 5,
         Class::Misuse => 2,
-        Class::Transient | Class::Permanent | Class::Full => 1,
+        Class::Transient | Class::Permanent | Class::Full | Class::Unseen | Class::Unknown => 1,
     }
 }
 

@@ -5,6 +5,7 @@ use coffre_core::fault::Fault;
 use coffre_core::ids::{ObjectId, VaultId};
 use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetRef};
+use coffre_core::rhythm::{Source, Standing};
 use coffre_core::wire::{ClientInfo, ReceiptFacts, SnapshotInfo};
 use serde::Serialize;
 
@@ -49,7 +50,16 @@ pub struct ClientView<'a> {
     default_max_objects: u64,
     datasets: u64,
     created_at: String,
+    secret_at: String,
     removed: bool,
+    newest_complete_at: Option<String>,
+    every_seconds: Option<u32>,
+    every_source: Source,
+    standing: Standing,
+    refused_count: u64,
+    wrong_secrets_count: u64,
+    last_refused_at: Option<String>,
+    refused_why: Option<&'a str>,
 }
 
 /// What the box promises about one snapshot: the text that it signs is this, as compact JSON.
@@ -106,7 +116,16 @@ impl<'a> From<&'a ClientInfo> for ClientView<'a> {
             default_max_objects: info.default_max_objects,
             datasets: info.datasets,
             created_at: clock::utc(info.created_ms),
+            secret_at: clock::utc(info.secret_ms),
             removed: info.removed,
+            newest_complete_at: info.rhythm.last_ms.map(clock::utc),
+            every_seconds: info.rhythm.every_s,
+            every_source: info.rhythm.source,
+            standing: info.rhythm.standing,
+            refused_count: info.refused.count,
+            wrong_secrets_count: info.refused.wrong_secrets,
+            last_refused_at: info.refused.last_ms.map(clock::utc),
+            refused_why: info.refused.why.as_deref(),
         }
     }
 }

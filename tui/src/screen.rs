@@ -6,7 +6,7 @@
 use crate::glyphs::{self, BAR_DONE, BAR_REST};
 use crate::state::{Shown, State};
 use crate::text::Word;
-use coffre_core::wire::{DiskInfo, DiskState, JobInfo, Light, Status};
+use coffre_core::wire::{DiskInfo, DiskState, JobInfo, Light, Standing, Status};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -126,7 +126,18 @@ fn disk_line(state: &State, disk: &DiskInfo, width: u16) -> Line<'static> {
 
 fn kept(frame: &mut Frame<'_>, area: Rect, state: &State, status: &Status) {
     let language = state.language;
-    let block = Block::bordered().title(format!(" {} ", language.word(Word::Kept)));
+    let count =
+        |of: &[Standing]| status.senders.iter().filter(|s| of.contains(&s.rhythm.standing)).count() as u64;
+    let mut title = format!(" {} ", language.word(Word::Kept));
+    for (word, many) in [
+        (Word::Late, count(&[Standing::Late, Standing::VeryLate])),
+        (Word::NeverCame, count(&[Standing::Never])),
+    ] {
+        if many > 0 {
+            title.push_str(&format!("· {} {} ", language.count(many), language.word(word)));
+        }
+    }
+    let block = Block::bordered().title(title);
     let tone = match status.can_lose_disks {
         0 => Tone::Bad,
         _ => Tone::Good,

@@ -46,6 +46,10 @@ pub enum Word {
     Of,
     /// A vault for trying out.
     TryOut,
+    /// Backups that are late.
+    Late,
+    /// Backups that never came.
+    NeverCame,
     /// Nothing is wrong.
     NothingToSee,
     /// No answer for so long.
@@ -103,6 +107,8 @@ impl Language {
             Word::Free => ("libres", "free"),
             Word::Of => ("sur", "of"),
             Word::TryOut => ("ESSAI", "TRY-OUT"),
+            Word::Late => ("en retard", "late"),
+            Word::NeverCame => ("jamais venues", "never came"),
             Word::NothingToSee => ("rien à signaler", "nothing to report"),
             Word::NoAnswer => ("Le coffre ne répond pas", "The box does not answer"),
             Word::LastAnswer => ("dernière réponse il y a", "last answer"),

@@ -50,6 +50,10 @@ fn green() -> Status {
         index_ready: true,
         jobs: vec![],
         try_out: false,
+        senders: vec![],
+        senders_count: 0,
+        refused: vec![],
+        refused_known_since_ms: 0,
     }
 }
 

@@ -55,6 +55,9 @@ pub struct ClientFact {
     /// Most snapshots and files it may keep.
     #[n(5)]
     pub max_objects: Option<u64>,
+    /// When its secret was made, ms since 1970; `None`: with the client.
+    #[n(6)]
+    pub secret_ms: Option<u64>,
 }
 
 /// A pack that is durable as shards on disks.
@@ -156,6 +159,9 @@ pub struct DatasetFact {
     /// What its snapshots are; `None`: recognised from what arrives.
     #[n(4)]
     pub kind: Option<Kind>,
+    /// One is expected in so many seconds, 0: none is; `None`: as those that came show.
+    #[n(5)]
+    pub every_s: Option<u32>,
 }
 
 /// One fact.
@@ -249,6 +255,17 @@ pub enum Fact {
         #[n(1)]
         objects: Vec<ObjectId>,
     },
+    /// When backups came to a data set or a repository, as far as that is remembered: what a rhythm is learnt from. In checkpoints, for
+    /// what came may be forgotten.
+    #[n(20)]
+    Came {
+        /// Which.
+        #[n(0)]
+        dataset: DatasetRef,
+        /// The beginning of each sitting, ms since 1970, oldest first.
+        #[n(1)]
+        at_ms: Vec<u64>,
+    },
     /// These are shown again, unless another one has their name by now.
     #[n(13)]
     Shown {
@@ -319,7 +336,9 @@ mod tests {
                 keep: KeepRules { last: 3, ..KeepRules::default() },
                 set_ms: 4,
                 kind: Some(Kind::Odoo),
+                every_s: Some(86_400),
             }),
+            Fact::Came { dataset: "a/b".parse().expect("valid"), at_ms: vec![5, 1 << 40] },
             Fact::Condemned { at_ms: 5, objects: vec![ObjectId([1; 16])], packs: vec![PackId([2; 16])] },
             Fact::Pardoned { objects: vec![], packs: vec![PackId([2; 16])] },
             Fact::Freed { objects: vec![ObjectId([1; 16])], packs: vec![], moves: vec![PackId([7; 16])] },
@@ -341,6 +360,7 @@ mod tests {
                 mode: crate::repo::RepoMode::Recoverable,
                 created_ms: 8,
                 removed: false,
+                every_s: Some(0),
                 right: Some(crate::repo::RightFiles {
                     config: Some(ObjectId([3; 16])),
                     keys: vec![ObjectId([4; 16])],

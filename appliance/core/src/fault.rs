@@ -23,6 +23,20 @@ pub enum Class {
     Refused,
     /// The request itself is wrong.
     Misuse,
+    /// Perhaps it is there: too few disks show to say that it is not.
+    Unseen,
+    /// It is not known whether it happened: it was begun, and nobody saw the end of it.
+    Unknown,
+}
+
+impl Class {
+    /// What a fault of this class leaves behind, for logs.
+    pub fn leaves(self) -> &'static str {
+        match self {
+            Self::Unknown => "it is not known whether this was done",
+            _ => "nothing changed",
+        }
+    }
 }
 
 /// A fault with its class, what happened and where, and what to do next.
@@ -72,6 +86,15 @@ impl Fault {
     /// [`Class::Misuse`].
     pub fn misuse(what: impl Into<String>) -> Self {
         Self::new(Class::Misuse, what)
+    }
+
+    /// [`Class::Unseen`].
+    pub fn unseen(what: impl Into<String>) -> Self {
+        Self::new(Class::Unseen, what)
+    }
+    /// [`Class::Unknown`]. What happened is in `what`, as far as it is known; that the rest is not, is said here.
+    pub fn unknown(what: impl fmt::Display) -> Self {
+        Self::new(Class::Unknown, format!("it is not known whether this was done: {what}"))
     }
 
     /// The same fault with what to do next.

@@ -130,6 +130,8 @@ pub enum Flaw {
     NeverLookAgain,
     /// Go on from what was read before the promise, whatever was written meanwhile (R10).
     TakeUnread,
+    /// Refuse what was written and not confirmed, as if it could not become true any more.
+    UnknownIsNo,
 }
 
 /// All flaws, for the rig to go through.
@@ -195,6 +197,7 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::HolesCount,
     Flaw::NeverLookAgain,
     Flaw::TakeUnread,
+    Flaw::UnknownIsNo,
 ];
 
 /// A set of flaws; empty in any appliance.

@@ -29,6 +29,7 @@ pub mod pair;
 pub mod record;
 pub mod repo;
 pub mod retention;
+pub mod rhythm;
 pub mod roster;
 pub mod scrub;
 pub mod shard;

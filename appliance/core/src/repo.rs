@@ -143,6 +143,9 @@ pub struct RepoFact {
     /// Whether the owner of the box has taken it away from its client: nothing in it is visible.
     #[n(3)]
     pub removed: bool,
+    /// One backup is expected in so many seconds, 0: none is; `None`: as those that came show.
+    #[n(4)]
+    pub every_s: Option<u32>,
     /// What the owner of the box said are its right config and keys; `None`: those that it was begun with.
     #[n(5)]
     pub right: Option<RightFiles>,

@@ -12,23 +12,27 @@ mod clients;
 mod keeping;
 mod pair;
 mod repos;
+mod senders;
+mod verbs;
 
 use crate::class::LockClass;
 use crate::fault::Fault;
 use crate::geometry::Geometry;
 use crate::ids::{DiskId, ObjectId, VaultId};
-use crate::keep::KeepRules;
-use crate::kind::{Checked, Kind};
+use crate::kind::Checked;
 use crate::names::{ClientName, DatasetRef};
 use crate::pair::MachineKind;
 use crate::repo::RepoMode;
+use crate::rhythm::Every;
 use serde::{Deserialize, Serialize};
 
+pub use crate::rhythm::Standing;
 pub use clients::{Ceiling, ClientInfo, NewClient};
 pub use pair::{Arrivals, PairState, PairingInfo};
 pub use repos::{FileInfo, RepoInfo};
+pub use senders::{RefusedInfo, RefusedOf, SenderInfo};
 
-pub use keeping::{ClockInfo, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};
+pub use keeping::{ClockInfo, DatasetChange, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};
 
 /// A request on the control socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,13 +136,9 @@ pub enum Request {
     DatasetSet {
         /// Which.
         dataset: DatasetRef,
-        /// Lock of what it receives, in seconds.
-        class: Option<LockClass>,
-        /// What stays after its lock.
-        keep: Option<KeepRules>,
-        /// What its snapshots are.
-        #[serde(default)]
-        kind: Option<Kind>,
+        /// What is to be different.
+        #[serde(flatten)]
+        change: DatasetChange,
     },
     /// How data sets are kept.
     DatasetList,
@@ -157,6 +157,9 @@ pub enum Request {
         mode: Option<RepoMode>,
         /// Whether the config and the keys that its client sees now are the right ones.
         confirmed: bool,
+        /// How often a backup should come; `None` leaves that as it is.
+        #[serde(default)]
+        every: Option<Every>,
     },
     /// Take a repository away from its client.
     RepoRemove {
@@ -275,6 +278,11 @@ pub enum Reply {
         /// Disks of the roster that were away: their key slots are replaced when they come back.
         disks_without: Vec<u8>,
     },
+    /// A list of a box that came up with too few disks, or with old ones: there may be more.
+    Partial {
+        /// What it knows of.
+        of: Box<Reply>,
+    },
     /// Done, nothing more to say.
     Done,
     /// It went wrong.
@@ -349,6 +357,18 @@ pub struct Status {
     pub jobs: Vec<JobInfo>,
     /// Whether this is a try-out vault, on folders of one file system perhaps.
     pub try_out: bool,
+    /// Who sent when, late ones first, as many as fit.
+    #[serde(default)]
+    pub senders: Vec<SenderInfo>,
+    /// How many there are.
+    #[serde(default)]
+    pub senders_count: u64,
+    /// What was refused within 24 hours, by client.
+    #[serde(default)]
+    pub refused: Vec<RefusedOf>,
+    /// Since when refusals are known, ms since 1970.
+    #[serde(default)]
+    pub refused_known_since_ms: u64,
 }
 
 /// What a disk is doing.

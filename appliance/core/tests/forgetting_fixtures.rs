@@ -26,6 +26,7 @@ fn facts() -> Vec<Fact> {
             keep: KeepRules { last: 1, daily: 7, weekly: 4, monthly: 12, yearly: 10 },
             set_ms: 1_790_000_000_001,
             kind: None,
+            every_s: None,
         }),
         Fact::Condemned {
             at_ms: 1_790_000_000_002,

@@ -80,6 +80,7 @@ fn facts() -> Vec<Fact> {
         secret_hash: secret_hash.map(Into::into),
         quota_bytes: None,
         created_ms: 1_790_000_000_000,
+        secret_ms: None,
         daily_bytes: None,
         max_objects: None,
     };

@@ -22,6 +22,7 @@ fn facts() -> Vec<Fact> {
             keep: KeepRules::default(),
             set_ms: 1_790_000_000_001,
             kind: Some(kind),
+            every_s: None,
         })
     };
     let object = |(n, finding): (u8, Finding)| {

@@ -16,7 +16,14 @@ fn fixture() -> PathBuf {
 fn facts() -> Vec<Fact> {
     let repo = |name: &str, mode, removed| {
         let repo = name.parse().expect("valid");
-        Fact::Repo(RepoFact { repo, mode, created_ms: 1_790_000_000_000, removed, right: None })
+        Fact::Repo(RepoFact {
+            repo,
+            mode,
+            created_ms: 1_790_000_000_000,
+            removed,
+            every_s: None,
+            right: None,
+        })
     };
     let object = |n: u8, kind| {
         Fact::Object(ObjectFact {
@@ -47,6 +54,7 @@ fn facts() -> Vec<Fact> {
         mode: RepoMode::Recoverable,
         created_ms: 1_790_000_000_000,
         removed: false,
+        every_s: None,
         right: Some(RightFiles { config: Some(ObjectId([0; 16])), keys: vec![ObjectId([2; 16])] }),
     }));
     facts

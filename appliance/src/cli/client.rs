@@ -1,12 +1,12 @@
 //! `coffre client add | set | rotate | list | remove`.
 
 use super::out::Out;
-use super::{Outcome, Said, amount, knock, show};
+use super::{Failure, Outcome, Said, amount, arrival, knock, show};
 use crate::clock;
 use crate::state::StateDir;
 use crate::views::ClientView;
 use coffre_core::names::ClientName;
-use coffre_core::wire::{Ceiling, ClientInfo, Reply, Request};
+use coffre_core::wire::{Ceiling, ClientInfo, NewClient, Reply, Request};
 use serde_json::json;
 
 /// Makes a client and shows its secret, once. A name that was removed comes back with the data it had, which whoever
@@ -53,7 +53,9 @@ pub fn add(
         "name": made.name, "secret": made.secret, "quota_bytes": made.quota_bytes,
         "daily_bytes": made.daily_bytes, "removed_before": past.is_some(),
     });
-    Ok(Said { human, json })
+    let then = "When the disks are back, `coffre client list` says whether the client is there. If it is, this is its\n\
+         secret; if not, add it again.";
+    sure(made, Said { human, json }, then)
 }
 
 /// A new secret for a client; the old one is void at once.
@@ -77,7 +79,16 @@ pub fn rotate(state: &StateDir, name: ClientName, out: &mut Out) -> Outcome<Said
     );
     let json = json!({ "name": made.name, "secret": made.secret, "quota_bytes": made.quota_bytes,
         "daily_bytes": made.daily_bytes });
-    Ok(Said { human, json })
+    let then = "When the disks are back, the secret before this one holds again: rotate then. Only if the box is started anew\n\
+         before that, this one may hold: `coffre client list` says since when the secret does.";
+    sure(made, Said { human, json }, then)
+}
+
+/// A secret of which nobody knows whether it holds is shown as well: should it hold, nobody else has it.
+fn sure(made: NewClient, said: Said, then: &str) -> Outcome<Said> {
+    let Some(fault) = made.unsure else { return Ok(said) };
+    let human = format!("  secret  {}\n\nNOBODY KNOWS YET WHETHER THIS SECRET HOLDS. {then}", made.secret);
+    Err(Failure { said: Some(Box::new(Said { human, json: said.json })), ..fault.into() })
 }
 
 /// Says what a client may keep and send from now on.
@@ -142,11 +153,14 @@ fn table(clients: &[ClientInfo]) -> String {
     if clients.is_empty() {
         return "No clients yet. Make one with `coffre client add NAME`.".to_owned();
     }
-    let rows: Vec<[String; 10]> = clients
+    let rows: Vec<[String; 14]> = clients
         .iter()
         .map(|client| {
             [
                 client.name.to_string(),
+                arrival::standing(&client.rhythm),
+                arrival::last(&client.rhythm),
+                refused(client),
                 client.datasets.to_string(),
                 format!("{} of {}", client.objects, client.max_objects.unwrap_or(client.default_max_objects)),
                 show::bytes(client.logical_bytes),
@@ -155,14 +169,39 @@ fn table(clients: &[ClientInfo]) -> String {
                 show::bytes(client.day_logical_bytes),
                 in_force(client.daily_bytes, client.default_daily_bytes),
                 clock::local(client.created_ms),
+                clock::local(client.secret_ms),
                 if client.removed { "removed" } else { "" }.to_owned(),
             ]
         })
         .collect();
     show::table(
-        ["CLIENT", "DATA SETS", "OBJECTS", "KEPT", "NEW", "QUOTA", "IN 24 H", "DAILY", "MADE", ""],
+        [
+            "CLIENT",
+            "STANDS",
+            "LAST COMPLETE",
+            "REFUSED IN 24 H",
+            "DATA SETS",
+            "OBJECTS",
+            "KEPT",
+            "NEW",
+            "QUOTA",
+            "IN 24 H",
+            "DAILY",
+            "MADE",
+            "SECRET SINCE",
+            "",
+        ],
         &rows,
     )
+}
+
+fn refused(client: &ClientInfo) -> String {
+    match (client.refused.count, client.refused.wrong_secrets) {
+        (0, 0) => String::new(),
+        (0, wrong) => format!("{wrong} wrong secrets"),
+        (count, 0) => count.to_string(),
+        (count, wrong) => format!("{count}, {wrong} wrong secrets"),
+    }
 }
 
 fn given(bytes: Option<u64>) -> String {

@@ -1,6 +1,6 @@
 //! `coffre dataset set | list | show`.
 
-use super::{Outcome, Said, knock, show};
+use super::{Outcome, Said, arrival, knock, show};
 use crate::clock;
 use crate::state::StateDir;
 use coffre_core::class::LockClass;
@@ -8,26 +8,21 @@ use coffre_core::fault::Fault;
 use coffre_core::keep::KeepRules;
 use coffre_core::kind::Kind;
 use coffre_core::names::DatasetRef;
-use coffre_core::wire::{DatasetInfo, JudgedInfo, Reply, Request};
+use coffre_core::wire::{DatasetChange, DatasetInfo, JudgedInfo, Reply, Request};
 use serde_json::{Value, json};
 
 /// From here on a lock is worth a second thought.
 const LONG: LockClass = LockClass(366 * 86_400);
 
 /// Says how a data set is kept from now on.
-pub fn set(
-    state: &StateDir,
-    dataset: DatasetRef,
-    class: Option<LockClass>,
-    keep: Option<KeepRules>,
-    kind: Option<Kind>,
-) -> Outcome<Said> {
-    if class.is_none() && keep.is_none() && kind.is_none() {
+pub fn set(state: &StateDir, dataset: DatasetRef, change: DatasetChange) -> Outcome<Said> {
+    if change == DatasetChange::default() {
         return Err(Fault::misuse("nothing was said about the data set")
-            .next("give --class, --keep, --kind or several of them")
+            .next("give --class, --keep, --kind, --every or several of them")
             .into());
     }
-    let set = datasets(state, &Request::DatasetSet { dataset, class, keep, kind })?;
+    let DatasetChange { class, kind, every, .. } = change;
+    let set = datasets(state, &Request::DatasetSet { dataset, change })?;
     let Some(info) = set.first() else { return Err(Fault::permanent("the daemon gave no answer").into()) };
     let mut human = format!(
         "{}: what arrives from now on is locked for {}; after that {}.\nWhat is there already keeps the lock it has.",
@@ -38,6 +33,9 @@ pub fn set(
     if kind.is_some() {
         human.push_str(&format!("\n{}", what(info)));
     }
+    if every.is_some() {
+        human.push_str(&format!("\n{}", arrival::expected(&info.rhythm)));
+    }
     if class.is_some_and(|class| class >= LONG) {
         human.push_str("\nA lock cannot be shortened by anybody, the owner of the box included.");
     }
@@ -47,13 +45,20 @@ pub fn set(
 /// How data sets are kept.
 pub fn list(state: &StateDir) -> Outcome<Said> {
     let all = datasets(state, &Request::DatasetList)?;
-    let json = json!({ "datasets": all.iter().map(view).collect::<Vec<Value>>() });
-    if all.is_empty() {
+    let repos = super::repo::all_of(state)?;
+    let json = json!({
+        "datasets": all.iter().map(view).collect::<Vec<Value>>(),
+        "repositories": repos.iter().map(super::repo::view).collect::<Vec<Value>>(),
+    });
+    if all.is_empty() && repos.is_empty() {
         return Ok(Said { human: "No data sets yet.".into(), json });
     }
     let row = |info: &DatasetInfo| {
         [
             info.dataset.to_string(),
+            arrival::standing(&info.rhythm),
+            arrival::last(&info.rhythm),
+            arrival::every(&info.rhythm),
             info.class.to_string(),
             info.keep.to_string(),
             info.kind.map_or_else(|| "?".into(), |kind| kind.to_string()),
@@ -61,13 +66,27 @@ pub fn list(state: &StateDir) -> Outcome<Said> {
             info.incomplete.to_string(),
             info.locked.to_string(),
             show::bytes(info.logical_bytes),
-            info.newest_ms.map_or_else(String::new, clock::local),
         ]
     };
     let rows: Vec<_> = all.iter().map(row).collect();
-    let head =
-        ["DATA SET", "LOCK", "THEN KEEP", "KIND", "SNAPSHOTS", "INCOMPLETE", "LOCKED", "SIZE", "NEWEST"];
-    Ok(Said { human: show::table(head, &rows), json })
+    let head = [
+        "DATA SET",
+        "STANDS",
+        "LAST COMPLETE",
+        "EVERY",
+        "LOCK",
+        "THEN KEEP",
+        "KIND",
+        "SNAPSHOTS",
+        "INCOMPLETE",
+        "LOCKED",
+        "SIZE",
+    ];
+    let mut human = show::table(head, &rows);
+    if !repos.is_empty() {
+        human.push_str(&format!("\n\n{}", super::repo::table(&repos)));
+    }
+    Ok(Said { human, json })
 }
 
 /// One data set, and why each of its snapshots stays or goes.
@@ -128,5 +147,6 @@ fn view(info: &DatasetInfo) -> Value {
         "logical_bytes": info.logical_bytes, "newest_at": info.newest_ms.map(clock::utc),
         "kind": info.kind, "kind_said": info.kind_said, "incomplete_count": info.incomplete,
         "newest_complete_at": info.newest_complete_ms.map(clock::utc),
+        "every_seconds": info.rhythm.every_s, "every_source": info.rhythm.source, "standing": info.rhythm.standing,
     })
 }

@@ -7,6 +7,7 @@ use coffre_core::fault::Fault;
 use coffre_core::wire::{Reply, Request};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The longest that the daemon may be silent while it owes the answer to a question that it answers from memory,
@@ -20,12 +21,37 @@ pub struct Daemon {
     stream: BufReader<UnixStream>,
 }
 
+/// Whether the last list was one that may lack something.
+static PARTIAL: AtomicBool = AtomicBool::new(false);
+
 /// Asks one thing and takes one answer.
 pub fn ask(state: &StateDir, request: &Request) -> Outcome<Reply> {
     let mut daemon = Daemon::knock(state)?;
     daemon.wait_at_most(patience(request))?;
     daemon.send(request)?;
-    daemon.reply()
+    match daemon.line().map_err(|cut| not_heard(request, cut))? {
+        Reply::Failed(fault) => Err(fault.into()),
+        Reply::Partial { of } => {
+            PARTIAL.store(true, Ordering::Relaxed);
+            Ok(*of)
+        }
+        reply => Ok(reply),
+    }
+}
+
+/// Whether a list came from a box with too few disks, or old ones: there may be more.
+pub fn partial() -> bool {
+    PARTIAL.load(Ordering::Relaxed)
+}
+
+/// The daemon has the request, and its answer did not come: a change may have been done.
+fn not_heard(request: &Request, cut: Failure) -> Failure {
+    match request.look_with() {
+        None => cut,
+        Some(look) => {
+            Fault::unknown(cut.fault.what).next(format!("when the daemon answers, look with `{look}`")).into()
+        }
+    }
 }
 
 /// How long an answer may take: what is only looked up comes at once, or the daemon is stuck.
@@ -83,17 +109,20 @@ impl Daemon {
 
     /// Takes one answer; `Reply::Failed` becomes the failure it is.
     pub fn reply(&mut self) -> Outcome<Reply> {
+        match self.line()? {
+            Reply::Failed(fault) => Err(fault.into()),
+            reply => Ok(reply),
+        }
+    }
+
+    fn line(&mut self) -> Outcome<Reply> {
         let mut line = Vec::new();
         let read = (&mut self.stream).take(MAX_REPLY_BYTES as u64).read_until(b'\n', &mut line);
         read.map_err(|e| broken(&e))?;
         if line.last() != Some(&b'\n') {
             return Err(broken(&io::ErrorKind::UnexpectedEof.into()));
         }
-        match serde_json::from_slice(&line) {
-            Ok(Reply::Failed(fault)) => Err(fault.into()),
-            Ok(reply) => Ok(reply),
-            Err(e) => Err(broken(&e.into())),
-        }
+        serde_json::from_slice(&line).map_err(|e| broken(&e.into()))
     }
 
     /// The raw bytes behind a `Reply::Data` line.
@@ -110,7 +139,7 @@ fn no_daemon(state: &StateDir, error: &io::Error) -> Failure {
     let fault =
         Fault::transient(format!("no daemon answers at {} ({error})", state.control_socket().display()))
             .next(format!("start it with `coffred --state {}`", state.path().display()));
-    Failure { code: NO_DAEMON, fault }
+    Failure { code: NO_DAEMON, fault, said: None }
 }
 
 fn broken(error: &io::Error) -> Failure {
@@ -120,7 +149,7 @@ fn broken(error: &io::Error) -> Failure {
             let fault = Fault::transient("the daemon is there and does not answer");
             let fault =
                 fault.next("see its log, and whether it is stopped or waits for a disk; then try again");
-            return Failure { code: NO_DAEMON, fault };
+            return Failure { code: NO_DAEMON, fault, said: None };
         }
         _ => format!("the conversation with the daemon broke: {error}"),
     };

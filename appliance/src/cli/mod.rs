@@ -5,6 +5,7 @@
 
 mod adopt;
 mod amount;
+mod arrival;
 mod certificate;
 mod client;
 mod dataset;
@@ -36,7 +37,8 @@ use coffre_core::ids::ObjectId;
 use coffre_core::keep::KeepRules;
 use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetRef};
-use coffre_core::wire::Ceiling;
+use coffre_core::rhythm::Every;
+use coffre_core::wire::{Ceiling, DatasetChange};
 use out::Out;
 use serde_json::Value;
 use std::io::{self, Write};
@@ -47,6 +49,8 @@ use std::process::ExitCode;
 const USAGE: u8 = 2;
 /// Exit code: no daemon answers.
 const NO_DAEMON: u8 = 3;
+/// Exit code: it is not known whether it was done.
+const UNKNOWN: u8 = 6;
 
 /// Look after a Coffre backup box: make its vault, add clients, see its state, get backups back.
 #[derive(Debug, Parser)]
@@ -173,6 +177,9 @@ enum DatasetCommand {
         /// What its snapshots are, so that what arrives is checked: tar, zip, postgres or odoo; file is never checked.
         #[arg(long)]
         kind: Option<Kind>,
+        /// How often a backup should come: 24h, 7d and the like, auto (learnt from those that come) or never.
+        #[arg(long, value_name = "PERIOD")]
+        every: Option<Every>,
     },
     /// All data sets.
     List,
@@ -251,6 +258,8 @@ struct Said {
 struct Failure {
     code: u8,
     fault: Fault,
+    /// What is to be shown all the same, and nowhere else.
+    said: Option<Box<Said>>,
 }
 
 type Outcome<T> = std::result::Result<T, Failure>;
@@ -263,24 +272,42 @@ pub fn main() -> ExitCode {
     };
     let mut out = Out::new(args.json);
     let said = run(args, &mut out).and_then(|said| {
+        let said = if knock::partial() { partly(said) } else { said };
         let text = if out.json() { said.json.to_string() } else { said.human };
         out.say(&text).map_err(Failure::from)
     });
     match said {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, fault }) => failed(&out, code, &fault),
+        Err(failure) => failed(&out, failure),
     }
 }
 
-/// One line on stderr, and for scripts an object on stdout.
-fn failed(out: &Out, code: u8, fault: &Fault) -> ExitCode {
+/// A list of a box that may not know of all there is.
+fn partly(mut said: Said) -> Said {
+    said.json["partial"] = true.into();
+    said.human
+        .insert_str(0, "Disks are missing, or old: this is what the others show, and there may be more.\n\n");
+    said
+}
+
+/// One line on stderr, and for scripts an object on stdout, with what is to be shown all the same.
+fn failed(out: &Out, failure: Failure) -> ExitCode {
+    let Failure { code, fault, said } = failure;
     // A closed stderr leaves the exit code to say it.
     let _ = writeln!(io::stderr(), "coffre: {fault}");
-    if out.json()
-        && let Ok(error) = serde_json::to_string(&ErrorView::from(fault))
-    {
-        // What stands on stderr is said; the exit code says the rest.
-        let _ = out.say(&error);
+    let text = match (out.json(), said, serde_json::to_value(ErrorView::from(&fault))) {
+        (true, Some(said), Ok(error)) => {
+            let mut json = said.json;
+            json["error"] = error["error"].clone();
+            Some(json.to_string())
+        }
+        (true, None, Ok(error)) => Some(error.to_string()),
+        (false, Some(said), _) => Some(said.human),
+        _ => None,
+    };
+    // What stands on stderr is said; the exit code says the rest. What is shown once and cannot be is told as well.
+    if let Some(Err(lost)) = text.map(|text| out.say(&text)) {
+        let _ = writeln!(io::stderr(), "coffre: {lost}");
     }
     ExitCode::from(code)
 }
@@ -292,7 +319,7 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return match out.say(&error.render().to_string()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(fault) => failed(&Out::new(false), 1, &fault),
+            Err(fault) => failed(&Out::new(false), fault.into()),
         };
     }
     // A closed stderr leaves the exit code to say it.
@@ -331,8 +358,8 @@ fn run(args: Args, out: &mut Out) -> Outcome<Said> {
         Command::Disk(DiskCommand::Find { path }) => disk::find(&state, &path),
         Command::Index(IndexCommand::Burn) => index::burn(&state),
         Command::Snapshots { dataset } => snapshots::run(&state, dataset),
-        Command::Dataset(DatasetCommand::Set { dataset, class, keep, kind }) => {
-            dataset::set(&state, dataset, class, keep, kind)
+        Command::Dataset(DatasetCommand::Set { dataset, class, keep, kind, every }) => {
+            dataset::set(&state, dataset, DatasetChange { class, keep, kind, every })
         }
         Command::Dataset(DatasetCommand::List) => dataset::list(&state),
         Command::Dataset(DatasetCommand::Show { dataset }) => dataset::show(&state, &dataset),
@@ -359,10 +386,11 @@ impl From<Fault> for Failure {
         let code = match fault.class {
             Class::Misuse => USAGE,
             Class::Absent => 4,
-            Class::Refused => 5,
+            Class::Refused | Class::Unseen => 5,
+            Class::Unknown => UNKNOWN,
             Class::Transient | Class::Permanent | Class::Corrupt | Class::Full => 1,
         };
-        Self { code, fault }
+        Self { code, fault, said: None }
     }
 }
 
@@ -431,6 +459,8 @@ mod tests {
             "coffre status extra",
             "coffre dataset set a/b --class 30",
             "coffre dataset set a/b --keep hourly=3",
+            "coffre dataset set a/b --every often",
+            "coffre repo set a/b",
             "coffre forget --plan --run",
             "coffre clock attest noon",
             "coffre words",

@@ -1,9 +1,14 @@
 //! `coffre status`: one light, then what it rests on.
 
-use super::{Outcome, Said, disk, knock, scrub, show};
+use super::{Outcome, Said, arrival, disk, knock, scrub, show};
+use crate::clock;
 use crate::state::StateDir;
 use coffre_core::fault::Fault;
-use coffre_core::wire::{Light, Reply, Request, Status};
+use coffre_core::wire::{Light, RefusedOf, Reply, Request, SenderInfo, Status};
+use serde_json::{Value, json};
+
+/// Most senders that people are shown here.
+const MOST_SENDERS: usize = 12;
 
 /// The state of the box.
 pub fn run(state: &StateDir) -> Outcome<Said> {
@@ -12,6 +17,12 @@ pub fn run(state: &StateDir) -> Outcome<Said> {
             let mut json = serde_json::to_value(&status)
                 .map_err(|e| Fault::permanent(format!("the status cannot be written: {e}")))?;
             json["scrub"] = scrub::json(&status.scrub);
+            json["senders"] = status.senders.iter().map(sender).collect();
+            json["refused"] = status.refused.iter().map(refusal).collect();
+            json["refused_known_since"] = clock::utc(status.refused_known_since_ms).into();
+            if let Some(fields) = json.as_object_mut() {
+                fields.remove("refused_known_since_ms");
+            }
             Ok(Said { human: for_people(&status), json })
         }
         other => Err(knock::unexpected(&other)),
@@ -46,6 +57,10 @@ fn for_people(status: &Status) -> String {
         let done = job.total.map_or(format!("{}", job.done), |total| format!("{} of {total}", job.done));
         lines.push(format!("Running: {}, {done}", job.kind));
     }
+    if !status.senders.is_empty() {
+        lines.push(String::new());
+        lines.push(who_sent_when(status));
+    }
     lines.push(String::new());
     lines.push(disk::table(&status.disks));
     lines.push(String::new());
@@ -55,6 +70,37 @@ fn for_people(status: &Status) -> String {
         status.vault_id, status.geometry, status.epoch
     ));
     lines.join("\n")
+}
+
+/// The first of those who send: late ones first.
+fn who_sent_when(status: &Status) -> String {
+    let row = |one: &SenderInfo| {
+        let (rhythm, called) = (&one.rhythm, one.called());
+        [called, arrival::standing(rhythm), arrival::last(rhythm), arrival::every(rhythm)]
+    };
+    let rows: Vec<_> = status.senders.iter().take(MOST_SENDERS).map(row).collect();
+    let mut text = show::table(["WHO SENDS", "STANDS", "LAST COMPLETE", "EVERY"], &rows);
+    let more = status.senders_count.saturating_sub(rows.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("\nand {more} more: `coffre dataset list`"));
+    }
+    text
+}
+
+fn sender(one: &SenderInfo) -> Value {
+    json!({
+        "client": one.client, "name": one.name, "repository": one.repository, "since": clock::utc(one.since_ms),
+        "newest_complete_at": one.rhythm.last_ms.map(clock::utc), "every_seconds": one.rhythm.every_s,
+        "every_source": one.rhythm.source, "standing": one.rhythm.standing,
+    })
+}
+
+fn refusal(one: &RefusedOf) -> Value {
+    json!({
+        "client": one.client, "refused_count": one.refused.count,
+        "wrong_secrets_count": one.refused.wrong_secrets, "last_refused_at": one.refused.last_ms.map(clock::utc),
+        "refused_why": one.refused.why,
+    })
 }
 
 fn headline(status: &Status) -> String {
@@ -100,6 +146,10 @@ mod tests {
             index_ready: false,
             jobs: vec![],
             try_out: true,
+            senders: vec![],
+            senders_count: 0,
+            refused: vec![],
+            refused_known_since_ms: 0,
         };
         let text = for_people(&status);
         for part in [

@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 
 /// Longest reason in a status line, in bytes.
 const MAX_REASON_LEN: usize = 400;
+/// On a list that may lack something.
+const PARTIAL: HeaderName = HeaderName::from_static("coffre-partial");
 
 /// An answer of any door.
 pub type Answer = Response<AnswerBody>;
@@ -104,7 +106,7 @@ pub fn of_fault(fault: &Fault) -> Answer {
 /// The status that faults of a class have at all doors.
 pub fn status_of(class: Class) -> StatusCode {
     match class {
-        Class::Transient => StatusCode::SERVICE_UNAVAILABLE,
+        Class::Transient | Class::Unseen | Class::Unknown => StatusCode::SERVICE_UNAVAILABLE,
         Class::Absent => StatusCode::NOT_FOUND,
         Class::Full => StatusCode::INSUFFICIENT_STORAGE,
         Class::Refused => StatusCode::FORBIDDEN,
@@ -153,6 +155,14 @@ pub fn unauthorized() -> Answer {
         .next("send them as HTTP Basic authentication (curl: -u NAME:SECRET)");
     let answer = with_status(StatusCode::UNAUTHORIZED, &fault);
     with_header(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"coffre\""))
+}
+
+/// The same list; of a box that came up with too few disks, or with old ones, it says that there may be more.
+pub fn list(mut answer: Answer, partial: bool) -> Answer {
+    if partial {
+        answer.headers_mut().insert(PARTIAL, HeaderValue::from_static("true"));
+    }
+    answer
 }
 
 /// 405 with what is allowed.

@@ -60,12 +60,13 @@ async fn of_all(street: &Street, visit: Visit, request: &Request<Incoming>) -> R
     match request.headers().get(DEPTH).map(HeaderValue::as_bytes) {
         Some(b"0") => {}
         Some(b"1") => {
-            let files = street.ask(move |vault| Ok(vault.latest_of_each(&visit.client))).await?;
+            let files = street.ask(move |vault| vault.latest_of_each(&visit.client)).await?;
             files.iter().for_each(|file| listed.push_str(&entry(file)));
         }
         _ => return Err(Fault::misuse("a PROPFIND says how deep it looks").next("send Depth: 0 or Depth: 1")),
     }
-    Ok(answer::charged(multistatus(&listed), place))
+    let answer = answer::charged(multistatus(&listed), place);
+    Ok(answer::list(answer, street.vault().partial()))
 }
 
 async fn of_one(street: &Street, visit: Visit, name: &str) -> Result<Answer> {

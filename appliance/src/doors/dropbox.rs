@@ -54,12 +54,13 @@ pub async fn answer(street: &Street, visit: Visit, rest: &[&str], request: Reque
 async fn list_datasets(street: &Street, visit: Visit) -> Result<Answer> {
     let client = visit.client.clone();
     let place = street.place(&client, For::List).await?;
-    let names = street.ask(move |vault| Ok(vault.datasets(&client))).await?;
+    let names = street.ask(move |vault| vault.datasets(&client)).await?;
     let list: Vec<_> = names
         .iter()
         .map(|name| json!({"dataset": format!("{}/{name}", visit.client), "name": name}))
         .collect();
-    Ok(answer::charged(answer::json(StatusCode::OK, &json!({ "datasets": list })), place))
+    let body = answer::charged(answer::json(StatusCode::OK, &json!({ "datasets": list })), place);
+    Ok(answer::list(body, street.vault().partial()))
 }
 
 async fn list_snapshots(street: &Street, visit: Visit, name: &str) -> Result<Answer> {
@@ -81,7 +82,8 @@ async fn list_snapshots(street: &Street, visit: Visit, name: &str) -> Result<Ans
         after = page.last().map(|(place, _)| *place).or(after);
         written(&dataset, &page, begins, ended).map(Some)
     };
-    Ok(pages::answer(street, place, "application/json", next))
+    let list = pages::answer(street, place, "application/json", next);
+    Ok(answer::list(list, street.vault().partial()))
 }
 
 /// One page of a list of snapshots as JSON, with the beginning and the end of the whole where it has them.
@@ -128,7 +130,8 @@ pub(super) async fn put(
     name: &str,
     request: Request<Incoming>,
 ) -> Result<Answer> {
-    let attempt = Attempt::new(&visit, "PUT", name.chars().take(MAX_NAME_SHOWN).collect());
+    let shown = name.chars().take(MAX_NAME_SHOWN).collect();
+    let attempt = Attempt::of_backup(street.vault(), &visit, "PUT", shown);
     let client = visit.client.clone();
     let begun = async {
         let dataset = dataset(visit, name).map_err(upload::as_it_is)?;

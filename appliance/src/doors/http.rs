@@ -346,7 +346,7 @@ async fn believe(
     let credentials = Credentials::parse(header);
     let client = match credentials {
         Some(Credentials { name, secret }) => {
-            street.ask(move |vault| Ok(vault.authenticate(&name, &secret))).await?
+            street.ask(move |vault| vault.authenticate(&name, &secret)).await?
         }
         None => None,
     };

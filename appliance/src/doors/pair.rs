@@ -23,6 +23,7 @@ use self::text::Language;
 use super::answer::{self, Answer};
 use super::auth::neighbourhood;
 use super::http::Street;
+use super::limits::RETRY_AFTER_S;
 use crate::pairing::set::{Opened, Refusal, Token};
 use crate::pairing::{NotClaimed, Pairings};
 use base64::Engine;
@@ -32,7 +33,8 @@ use coffre_core::pair::PairCode;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST,
-    HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, StatusCode};
 use std::net::IpAddr;
@@ -258,8 +260,10 @@ fn is_telephone(agent: &str) -> bool {
 }
 
 fn html(status: StatusCode, page: &str, framed: Framed) -> Answer {
-    let mut answer = answer::text("text/html; charset=utf-8", page);
-    *answer.status_mut() = status;
+    let mut answer = answer::with_type(status, "text/html; charset=utf-8", page.into());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+    }
     guarded(answer, framed)
 }
 

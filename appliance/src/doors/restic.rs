@@ -33,10 +33,17 @@ use hyper::{Method, Request, StatusCode};
 pub async fn answer(street: &Street, visit: Visit, rest: &[&str], request: Request<Incoming>) -> Answer {
     let (name, address) = match parse_address(rest) {
         Ok(parsed) => parsed,
-        Err(fault) if fault.class == Class::Absent && makes(&request) => {
-            return answer::of_fault(&address::nested(rest));
+        Err(fault) => {
+            let fault = match fault.class == Class::Absent && makes(&request) {
+                true => address::nested(rest),
+                false => fault,
+            };
+            if request.method() == Method::POST {
+                Attempt::of_backup(street.vault(), &visit, "POST", "an address that is none".into())
+                    .failed(&fault);
+            }
+            return answer::of_fault(&fault);
         }
-        Err(fault) => return answer::of_fault(&fault),
     };
     let repo = DatasetRef { client: visit.client.clone(), name };
     let method = request.method().clone();
@@ -84,7 +91,7 @@ async fn create(
     repo: DatasetRef,
     request: &Request<Incoming>,
 ) -> Result<Answer> {
-    let attempt = Attempt::new(visit, "POST", repo.to_string());
+    let attempt = Attempt::of_backup(street.vault(), visit, "POST", repo.to_string());
     let made = match makes(request) {
         true => street.ask(move |vault| vault.repo_create(&repo)).await,
         false => {
@@ -122,7 +129,7 @@ async fn post(
     name: Option<FileName>,
     request: Request<Incoming>,
 ) -> Result<Answer> {
-    let attempt = Attempt::new(&visit, "POST", called(&repo, kind, name));
+    let attempt = Attempt::of_backup(street.vault(), &visit, "POST", called(&repo, kind, name));
     let announced_bytes = request.body().size_hint().exact();
     let small = is_small(kind) && announced_bytes.is_none_or(|bytes| bytes <= ERRAND_BYTES);
     let what =

@@ -215,7 +215,9 @@ async fn pump(
 /// While a body is received, a vault that refuses is one that is read-only for now: the client should come back.
 fn refusal(fault: Fault) -> Refusal {
     match fault.class {
-        Class::Refused | Class::Transient => (StatusCode::SERVICE_UNAVAILABLE, fault),
+        Class::Refused | Class::Transient | Class::Unseen | Class::Unknown => {
+            (StatusCode::SERVICE_UNAVAILABLE, fault)
+        }
         Class::Full => (StatusCode::INSUFFICIENT_STORAGE, fault),
         Class::Misuse => (StatusCode::BAD_REQUEST, fault),
         Class::Absent => (StatusCode::NOT_FOUND, fault),
@@ -237,6 +239,11 @@ fn too_slow() -> Refusal {
 fn broken(error: &hyper::Error) -> Refusal {
     let fault = Fault::misuse(format!("the body broke off or is malformed: {error}"));
     (StatusCode::BAD_REQUEST, fault.next("nothing was kept; send it again"))
+}
+
+/// Whether a body was not refused but broke off.
+pub fn was_cut_off(fault: &Fault) -> bool {
+    fault.what == cut_off().what
 }
 
 fn cut_off() -> Fault {

@@ -103,8 +103,12 @@ impl Pairings {
 
     /// A new code. `Refused` when there is a client of this name, or too many codes wait. Blocking.
     pub fn begin(&self, vault: &Vault, wish: Wish) -> Result<PairingInfo> {
+        if vault.partial() {
+            return Err(Fault::unseen("the disks that are here do not show which clients there are")
+                .next("put the missing disks back; `coffre status` says which"));
+        }
         if let Some(name) = &wish.client
-            && vault.clients().iter().any(|client| client.name == *name && !client.removed)
+            && vault.clients()?.iter().any(|client| client.name == *name && !client.removed)
         {
             return Err(Fault::refused(format!("there is a client {name} already")).next(format!(
                 "choose another name; `coffre client rotate {name}` gives that one a new secret"
@@ -162,14 +166,19 @@ impl Pairings {
         let _one_at_a_time = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let token = random().map_err(NotClaimed::Vault)?;
         let (id, wish) = self.lock().claim(peer, code, self.watch.ms()).map_err(NotClaimed::Code)?;
-        match make(vault, &wish, typed) {
-            Ok((claim, secret)) => {
+        let before = self.lock().unsure(id);
+        match made_before(vault, before.as_ref()).unwrap_or_else(|| make(vault, &wish, typed)) {
+            Ok(Made { claim, secret, unsure: Some(fault) }) => {
+                self.lock().give_back(id, Some((claim, secret)));
+                Err(NotClaimed::Vault(fault))
+            }
+            Ok(Made { claim, secret, unsure: None }) => {
                 let client = claim.client.clone();
                 self.lock().claimed(id, claim, secret, token, self.watch.ms());
                 Ok((token, client))
             }
             Err(why) => {
-                self.lock().give_back(id);
+                self.lock().give_back(id, before);
                 Err(why)
             }
         }
@@ -204,7 +213,9 @@ impl Pairings {
 
     fn told(&self, vault: &Vault, only: Option<u64>, with_code: bool) -> Result<Vec<PairingInfo>> {
         let reach = self.reach();
-        let removed = vault.clients().into_iter().filter(|client| client.removed).map(|client| client.name);
+        // While the disks are away nothing is known of former clients; the codes are known all the same.
+        let clients = vault.clients().unwrap_or_default();
+        let removed = clients.into_iter().filter(|client| client.removed).map(|client| client.name);
         let removed: Vec<ClientName> = removed.collect();
         let now_ms = self.watch.ms();
         let mut set = self.lock();
@@ -250,9 +261,31 @@ impl Pairings {
     }
 }
 
+/// A client made with a code.
+struct Made {
+    claim: Claim,
+    secret: Secret,
+    /// Why nobody knows whether it was.
+    unsure: Option<Fault>,
+}
+
+/// What an earlier use of the code made, of which nobody knew then whether it was made: by now its secret holds, or the client is
+/// to be made again.
+fn made_before(
+    vault: &Vault,
+    before: Option<&(Claim, Secret)>,
+) -> Option<std::result::Result<Made, NotClaimed>> {
+    let (claim, secret) = before?;
+    match vault.authenticate(claim.client.as_str(), secret.shown()) {
+        Ok(None) => None,
+        Ok(Some(_)) => Some(Ok(Made { claim: claim.clone(), secret: secret.clone(), unsure: None })),
+        Err(fault) => Some(Err(NotClaimed::Vault(fault))),
+    }
+}
+
 /// Makes the client.
-fn make(vault: &Vault, wish: &Wish, typed: &str) -> std::result::Result<(Claim, Secret), NotClaimed> {
-    let clients = vault.clients();
+fn make(vault: &Vault, wish: &Wish, typed: &str) -> std::result::Result<Made, NotClaimed> {
+    let clients = vault.clients().map_err(NotClaimed::Vault)?;
     let name = match &wish.client {
         Some(name) => name.clone(),
         None => {
@@ -273,7 +306,8 @@ fn make(vault: &Vault, wish: &Wish, typed: &str) -> std::result::Result<(Claim, 
         Class::Refused if clients.iter().any(|c| c.name == name && !c.removed) => NotClaimed::Name(fault),
         _ => NotClaimed::Vault(fault),
     })?;
-    Ok((Claim { client: made.name, removed_before, before }, Secret::new(made.secret)))
+    let claim = Claim { client: made.name, removed_before, before };
+    Ok(Made { claim, secret: Secret::new(made.secret), unsure: made.unsure })
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {

@@ -82,6 +82,8 @@ pub struct Pairing {
     begun_ms: u64,
     ends_ms: u64,
     stage: Stage,
+    /// A client that may have been made with it: nobody knows yet.
+    unsure: Option<(Claim, Secret)>,
 }
 
 #[derive(Debug)]
@@ -141,7 +143,8 @@ impl Set {
         self.peers.clear();
         let ends_ms = now_ms.saturating_add(LIFE_MS);
         let stage = Stage::Waiting;
-        self.all.push(Pairing { id: self.last_id, wish, wrong: 0, code, begun_ms: now_ms, ends_ms, stage });
+        let (id, wrong, unsure) = (self.last_id, 0, None);
+        self.all.push(Pairing { id, wish, wrong, code, begun_ms: now_ms, ends_ms, stage, unsure });
         Some(self.last_id)
     }
 
@@ -177,16 +180,23 @@ impl Set {
     pub fn claimed(&mut self, id: u64, claim: Claim, secret: Secret, token: Token, now_ms: u64) {
         if let Some(pairing) = self.by_id(id) {
             pairing.ends_ms = pairing.ends_ms.max(now_ms.saturating_add(FILES_AT_LEAST_MS));
+            pairing.unsure = None;
             let secret = Some(secret);
             pairing.stage = Stage::Claimed { claim, secret, token, shown: false, first_backup_ms: None };
         }
     }
 
-    /// It was not: the code waits again.
-    pub fn give_back(&mut self, id: u64) {
+    /// It was not, or nobody knows: the code waits again. What may have been made with it is kept for whoever uses it next.
+    pub fn give_back(&mut self, id: u64, unsure: Option<(Claim, Secret)>) {
         if let Some(pairing) = self.by_id(id).filter(|p| matches!(p.stage, Stage::Claiming)) {
             pairing.stage = Stage::Waiting;
+            pairing.unsure = unsure;
         }
+    }
+
+    /// What may have been made with a code before.
+    pub fn unsure(&mut self, id: u64) -> Option<(Claim, Secret)> {
+        self.by_id(id)?.unsure.clone()
     }
 
     /// What is behind a token, as long as its time is not over. `looked`: its page is about to be shown.
@@ -300,6 +310,7 @@ impl Set {
     /// Ends what is over; what is long over is forgotten.
     fn tidy(&mut self, now_ms: u64) {
         for pairing in self.all.iter_mut().filter(|p| now_ms >= p.ends_ms) {
+            pairing.unsure = None;
             match &mut pairing.stage {
                 Stage::Waiting => pairing.stage = Stage::Over(PairState::Expired),
                 Stage::Claimed { secret, .. } => *secret = None,
@@ -382,11 +393,11 @@ mod tests {
         }
         assert!(set.claim(peer(1), &code(1), 2).is_ok());
         assert_eq!(set.claim(peer(2), &code(1), 2).expect_err("one at a time"), Refusal::Used);
-        set.give_back(1);
+        set.give_back(1, None);
         assert!(set.claim(peer(2), &code(1), 3).is_ok(), "it failed, so the code waits again");
         set.claimed(1, claim(), Secret::new("hush".into()), [7; 16], 4);
         assert_eq!(set.find(peer(2), &code(1), 5).expect_err("used"), Refusal::Used);
-        set.give_back(1);
+        set.give_back(1, None);
         assert_eq!(set.find(peer(2), &code(1), 5).expect_err("used for good"), Refusal::Used);
     }
 

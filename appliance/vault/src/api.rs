@@ -16,8 +16,8 @@ use coffre_core::keep::KeepRules;
 use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
 use coffre_core::wire::{
-    Arrivals, Ceiling, ClientInfo, ClockInfo, DatasetInfo, DiskInfo, ForgotInfo, NewClient, PlanInfo,
-    ScrubInfo, SnapshotInfo, Status,
+    Arrivals, Ceiling, ClientInfo, ClockInfo, DatasetChange, DatasetInfo, DiskInfo, ForgotInfo, NewClient,
+    PlanInfo, ScrubInfo, SnapshotInfo, Status,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -179,7 +179,7 @@ impl Vault {
     /// data is then the new one's.
     ///
     /// # Durability
-    /// The client is in the journal when this returns.
+    /// The client is in the journal when this returns, unless it says that it is [unsure](NewClient::unsure).
     pub fn client_add(
         &self,
         name: &ClientName,
@@ -212,7 +212,7 @@ impl Vault {
     /// A new secret for a client; the old one opens nothing from then on. Quota and data stay. `Absent` if there is none.
     ///
     /// # Durability
-    /// The new secret is in the journal when this returns.
+    /// The new secret is in the journal when this returns, unless it says that it is [unsure](NewClient::unsure).
     pub fn client_rotate(&self, name: &ClientName) -> Result<NewClient> {
         self.house().client_rotate(name)
     }
@@ -223,22 +223,30 @@ impl Vault {
         self.house().arrivals(name)
     }
 
-    /// All clients, removed ones included.
-    pub fn clients(&self) -> Vec<ClientInfo> {
+    /// All clients, removed ones included. `Unseen` instead of an empty list when too few disks are here to know that.
+    pub fn clients(&self) -> Result<Vec<ClientInfo>> {
         self.house().clients()
     }
 
-    /// Whether this secret opens this client's door. Constant time in the secret; same work for unknown names.
-    pub fn authenticate(&self, name: &str, secret: &str) -> Option<ClientName> {
+    /// Whether this secret opens this client's door. Constant time in the secret; same work for unknown names. `Unseen` instead of
+    /// a "no" when too few disks are here to know all clients.
+    pub fn authenticate(&self, name: &str, secret: &str) -> Result<Option<ClientName>> {
         self.house().authenticate(name, secret)
     }
 
-    /// Names of one client's data sets that have a snapshot, sorted.
-    pub fn datasets(&self, client: &ClientName) -> Vec<DatasetName> {
-        self.house().core().with(|e| e.catalog().datasets_of(client))
+    /// Whether the box came up with too few disks, or with old ones, and may not know all that it keeps: what it lists is there, and
+    /// there may be more.
+    pub fn partial(&self) -> bool {
+        self.house().partial()
     }
 
-    /// Snapshots in order of receipt: of one data set (`Absent` if it has none), or of all.
+    /// Names of one client's data sets that have a snapshot, sorted. `Unseen` instead of an empty list, as everywhere.
+    pub fn datasets(&self, client: &ClientName) -> Result<Vec<DatasetName>> {
+        self.house().listed("data sets", self.house().core().with(|e| e.catalog().datasets_of(client)))
+    }
+
+    /// Snapshots in order of receipt: of one data set (`Absent` if it has none), or of all. `Unseen` instead of none when too few
+    /// disks are here to know that.
     pub fn snapshots(&self, dataset: Option<&DatasetRef>) -> Result<Vec<SnapshotInfo>> {
         self.house().snapshots(dataset)
     }
@@ -262,11 +270,12 @@ impl Vault {
     }
 
     /// The same of each data set of a client, sorted by name.
-    pub fn latest_of_each(&self, client: &ClientName) -> Vec<SnapshotInfo> {
-        self.house().core().with(|e| {
+    pub fn latest_of_each(&self, client: &ClientName) -> Result<Vec<SnapshotInfo>> {
+        let all = self.house().core().with(|e| {
             let of = |name| latest(e.catalog(), &DatasetRef { client: client.clone(), name });
             e.catalog().datasets_of(client).into_iter().filter_map(of).collect()
-        })
+        });
+        self.house().listed("data sets", all)
     }
 
     /// Begins a snapshot. `Refused` while read-only, `Full` when there is no room or quota for anything.
@@ -336,8 +345,28 @@ impl Vault {
         self.house().dataset_set(dataset, class, keep, kind)
     }
 
-    /// How data sets are kept, by name.
-    pub fn dataset_list(&self) -> Vec<DatasetInfo> {
+    /// The same as a value, with how often a backup should come. `Misuse` for the rhythm of a repository, which is
+    /// [said of it](Self::repo_change).
+    ///
+    /// # Durability
+    /// On `Ok` it is in the journal.
+    pub fn dataset_change(&self, dataset: &DatasetRef, change: &DatasetChange) -> Result<DatasetInfo> {
+        self.house().dataset_change(dataset, change)
+    }
+
+    /// A backup of this client was refused, and did not arrive: it is counted for a day, and the light says so. Says whether
+    /// [`write_refusals`](Self::write_refusals) should be called soon.
+    pub fn note_refusal(&self, client: &ClientName, why: &Fault) -> bool {
+        self.house().note_refusal(client, why)
+    }
+
+    /// Writes what was refused into the state folder. Blocking.
+    pub fn write_refusals(&self) {
+        self.house().write_refusals();
+    }
+
+    /// How data sets are kept, those first that are late.
+    pub fn dataset_list(&self) -> Result<Vec<DatasetInfo>> {
         self.house().dataset_list()
     }
 

@@ -1,5 +1,6 @@
 //! The catalogue: what the facts say is there. Made from a checkpoint and the records after it, in order.
 
+mod arrivals;
 mod census;
 mod forgetting;
 mod kinds;
@@ -12,6 +13,7 @@ use coffre_core::fact::{Body, Born, ClientFact, DatasetFact, Fact, ObjectFact, P
 use coffre_core::ids::{ObjectId, PackId};
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
 use coffre_core::retention::ClockFact;
+use coffre_core::rhythm::Sittings;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use forgetting::{Policy, named_packs};
@@ -43,6 +45,7 @@ pub struct Catalog {
     pack_bytes: u64,
     census: census::Census,
     repos: repos::Repos,
+    arrivals: BTreeMap<DatasetRef, Sittings>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +84,9 @@ impl Catalog {
                     entry.fact.body = body;
                 }
             }
+            Fact::Came { dataset, at_ms } => {
+                self.arrivals.insert(dataset, Sittings::new(&at_ms));
+            }
             fact => {
                 if let Some(fact) = self.apply_repo(fact) {
                     self.apply_forgetting(fact);
@@ -116,6 +122,7 @@ impl Catalog {
             self.note_whole(&fact);
         }
         self.add_file(&fact);
+        self.note_arrival(&fact);
         self.objects.insert(id, Entry { order, fact });
     }
 
@@ -137,6 +144,7 @@ impl Catalog {
             .chain(self.moves.sorted().into_iter().map(|(id, into)| Fact::PackDropped { id, into }))
             .chain(objects.map(|e| Fact::Object(e.fact.clone())))
             .chain(hidden)
+            .chain(self.arrival_facts())
             .chain(after)
     }
 

@@ -8,7 +8,7 @@ use crate::catalog::{Catalog, RepoFigures};
 use crate::core::{Core, lock};
 use crate::get::Get;
 use crate::put::Put;
-use crate::shell::House;
+use crate::shell::{House, partly};
 use crate::streams::{PutStream, SnapshotReader};
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -17,7 +17,9 @@ use coffre_core::fact::ObjectFact;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::names::{ClientName, DatasetRef};
 use coffre_core::repo::{FileKind, FileName, RepoFact, RepoMode};
+use coffre_core::rhythm::{Every, Standing};
 use coffre_core::wire::{FileInfo, ReceiptFacts, RepoInfo};
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// Most repositories of one client.
@@ -117,6 +119,7 @@ impl Vault {
             mode,
             created_ms,
             removed: false,
+            every_s: known.as_ref().and_then(|known| known.every_s),
             right: known.and_then(|known| known.right),
         })
     }
@@ -140,7 +143,9 @@ impl Vault {
             return Err(self.house().perhaps_hidden(no_such_repo(repo)));
         }
         let sizes = |(name, fact): (FileName, &ObjectFact)| (name, fact.size);
-        Ok(core.with(|e| e.catalog().files(repo, kind, after, max).into_iter().map(sizes).collect()))
+        let some = core.with(|e| e.catalog().files(repo, kind, after, max).into_iter().map(sizes).collect());
+        // After a first page, none is the end of the list, and no statement.
+        if after.is_some() { Ok(some) } else { self.house().listed("such files", some) }
     }
 
     /// Opens a file for reading. `Absent` when there is none.
@@ -210,11 +215,13 @@ impl Vault {
         core.delete_file(&fact)
     }
 
-    /// All repositories, removed ones included, by name.
-    pub fn repos(&self) -> Vec<RepoInfo> {
+    /// All repositories, removed ones included, by name. `Unseen` instead of none when too few disks are here to know that.
+    pub fn repos(&self) -> Result<Vec<RepoInfo>> {
         let core = self.house().core();
         let all = core.with(|e| e.catalog().repos());
-        all.iter().map(|figures| info(&core, figures)).collect()
+        let mut all: Vec<RepoInfo> = all.iter().map(|figures| info(&core, figures)).collect();
+        all.sort_by_cached_key(|one| (Reverse(one.rhythm.standing), one.repo.clone()));
+        self.house().listed("repositories", all)
     }
 
     /// Every file of a repository, then those that are hidden from its client. `Absent` when there is no such repository.
@@ -244,6 +251,20 @@ impl Vault {
     /// # Durability
     /// On `Ok` it is in the journal.
     pub fn repo_set(&self, repo: &DatasetRef, mode: Option<RepoMode>, confirmed: bool) -> Result<RepoInfo> {
+        self.repo_change(repo, mode, confirmed, None)
+    }
+
+    /// The same, and how often a backup should come; `None` leaves that as it is.
+    ///
+    /// # Durability
+    /// On `Ok` it is in the journal.
+    pub fn repo_change(
+        &self,
+        repo: &DatasetRef,
+        mode: Option<RepoMode>,
+        confirmed: bool,
+        every: Option<Every>,
+    ) -> Result<RepoInfo> {
         let core = self.house().open_for_work()?;
         let _one_at_a_time = lock(&self.house().admin);
         let known = self.known_repo(&core, repo)?;
@@ -252,7 +273,8 @@ impl Vault {
             true => Some(core.with(|e| e.catalog().seen_right_files(repo))),
             false => known.right.clone(),
         };
-        core.note_repo(RepoFact { mode, right, ..known })?;
+        let every_s = every.map_or(known.every_s, Every::seconds);
+        core.note_repo(RepoFact { mode, right, every_s, ..known })?;
         self.repo_info(&core, repo)
     }
 
@@ -265,8 +287,7 @@ impl Vault {
         let core = self.house().open_for_work()?;
         let _one_at_a_time = lock(&self.house().admin);
         let known = self.known_repo(&core, repo)?;
-        core.note_repo(RepoFact { removed: true, ..known })?;
-        core.hide_files(core.with(|e| e.catalog().all_files(repo)))?;
+        core.remove_repo(RepoFact { removed: true, ..known }, core.with(|e| e.catalog().all_files(repo)))?;
         self.repo_info(&core, repo)
     }
 
@@ -280,7 +301,7 @@ impl Vault {
         let _one_at_a_time = lock(&self.house().admin);
         let known = self.known_repo(&core, repo)?;
         let shown = core.show_files(repo)?;
-        core.note_repo(RepoFact { removed: false, ..known })?;
+        core.note_repo(RepoFact { removed: false, ..known }).map_err(|fault| partly(&fault))?;
         Ok((shown, self.repo_info(&core, repo)?))
     }
 
@@ -358,7 +379,7 @@ impl FileStream {
             (is_there(catalog.repo(&repo)), known, config, hidden)
         });
         match (name, config) {
-            _ if !there => Err(no_such_repo(&repo)),
+            _ if !there => Err(house.perhaps_hidden(no_such_repo(&repo))),
             (Some(_), _) if known => Ok(Kept::Known),
             (None, Some(config)) => Ok(if Some(config) == is { Kept::Known } else { Kept::OtherConfig }),
             _ => match hidden {
@@ -409,6 +430,10 @@ fn info(core: &Core, figures: &RepoFigures) -> RepoInfo {
         (catalog.policy(&fact.repo).class, first)
     });
     let RepoFact { repo, mode, created_ms, removed, .. } = fact;
+    let mut rhythm = core.with(|e| e.catalog().repo_rhythm(&repo, newest_ms, core.clock.wall_ms()));
+    if removed {
+        rhythm.standing = Standing::NotExpected;
+    }
     RepoInfo {
         repo,
         mode,
@@ -422,6 +447,7 @@ fn info(core: &Core, figures: &RepoFigures) -> RepoInfo {
         hidden_files: hidden,
         hidden_bytes,
         hidden_until_ms,
+        rhythm,
     }
 }
 

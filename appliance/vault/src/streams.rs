@@ -7,7 +7,7 @@ use crate::put::{Put, Submitted};
 use crate::shell::{House, Taking};
 use bytes::Bytes;
 use coffre_core::class::LockClass;
-use coffre_core::fault::Result;
+use coffre_core::fault::{Class, Result};
 use coffre_core::names::DatasetRef;
 use coffre_core::repo::FileName;
 use coffre_core::wire::{ReceiptFacts, SnapshotInfo};
@@ -79,7 +79,10 @@ impl PutStream {
     pub fn finish(self) -> Result<ReceiptFacts> {
         let Self { core, put, taking, .. } = self;
         let Submitted { ticket, object } = put.submit()?;
-        let acked = core.wait(ticket)?;
+        let acked = core.wait(ticket).map_err(|fault| match fault.class {
+            Class::Unknown => fault.next("send it again: what is there already is not stored twice"),
+            _ => fault,
+        })?;
         taking.kept();
         Ok(ReceiptFacts { snapshot: snapshot_info(&object), tolerates: acked.tolerates })
     }

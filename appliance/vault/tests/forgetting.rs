@@ -106,7 +106,7 @@ fn classes_are_kept_apart_and_no_class_shortens_a_lock() {
         all.iter().map(|s| s.locked_until_ms).collect::<Vec<_>>(),
         [first, second].map(|s| s.locked_until_ms)
     );
-    let info = vault.dataset_list();
+    let info = vault.dataset_list().expect("known");
     assert_eq!((info[0].class, info[0].snapshots), (LockClass(5), 2));
     let nobody = vault.dataset_set(&dataset("nobody/docs"), Some(LockClass(5)), None, None);
     assert_eq!(nobody.expect_err("no client").class, Class::Absent);

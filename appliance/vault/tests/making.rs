@@ -164,7 +164,7 @@ fn a_dead_board_is_replaced_with_the_words() {
     assert_eq!(outcome.warnings, Vec::<String>::new());
     let vault = Vault::open(&new).expect("opens");
     assert!(get(&vault, "pc/a") == bytes);
-    assert!(vault.authenticate("pc", &secret).is_some());
+    assert!(vault.authenticate("pc", &secret).expect("known").is_some());
     assert_eq!(vault.authority_der(), made.authority_der);
     assert!(vault.status().light == Light::Green && new.join("witness").exists());
     vault.check_words(&made.recovery_words).expect("they open it still");

@@ -97,6 +97,7 @@ pub(super) fn facts() -> Vec<Fact> {
         created_ms: 5,
         daily_bytes: Some(1 << 30),
         max_objects: Some(1 << 20),
+        secret_ms: Some(6),
     };
     vec![
         Fact::Born(Born {
@@ -116,6 +117,7 @@ pub(super) fn facts() -> Vec<Fact> {
             created_ms: 6,
             right: None,
             removed: true,
+            every_s: Some(86_400),
         }),
         Fact::Hidden { at_ms: 7, objects: vec![ObjectId([1; 16])] },
         Fact::Shown { objects: vec![ObjectId([1; 16]), ObjectId([2; 16])] },

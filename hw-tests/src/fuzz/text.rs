@@ -9,8 +9,11 @@ use coffre_core::ids::{ChunkId, ObjectId, VaultId};
 use coffre_core::keys::RootKey;
 use coffre_core::kind::{Checked, Finding, Kind};
 use coffre_core::names::{ClientName, DatasetName, DatasetRef, MAX_NAME_LEN, RESERVED};
+use coffre_core::rhythm::Rhythm;
 use coffre_core::slots::{SlotIdentity, SlotRecipient, new_identity, open_root, seal_root};
-use coffre_core::wire::{Ceiling, CertificateInfo, ClientInfo, NewClient, Reply, Request, SnapshotInfo};
+use coffre_core::wire::{
+    Ceiling, CertificateInfo, ClientInfo, NewClient, RefusedInfo, Reply, Request, SnapshotInfo,
+};
 use coffre_core::words::{RecoveryWords, WORD_COUNT};
 use coffre_vault::disk::parse_health;
 use std::fmt::Display;
@@ -273,6 +276,9 @@ fn replies(_: &mut Rng) -> Vec<Vec<u8>> {
         default_max_objects: 9,
         datasets: 1,
         created_ms: 6,
+        secret_ms: 7,
+        rhythm: Rhythm { every_s: Some(9), last_ms: Some(8), ..Rhythm::default() },
+        refused: RefusedInfo { count: 3, why: Some("full".into()), ..RefusedInfo::default() },
         removed: false,
     };
     let all = [
@@ -281,6 +287,7 @@ fn replies(_: &mut Rng) -> Vec<Vec<u8>> {
             secret: "abc".into(),
             quota_bytes: None,
             daily_bytes: None,
+            unsure: Some(Fault::unknown("nobody saw it")),
         }),
         Reply::Clients { clients: vec![info.clone(), info] },
         Reply::Snapshots { snapshots: vec![snapshot()] },

@@ -123,6 +123,9 @@ impl World {
             let catalog = e.catalog();
             catalog.datasets().flat_map(|d| catalog.snapshots(d).to_vec()).collect()
         });
+        if let Some(id) = there.iter().find(|id| self.model.get(id).is_some_and(|known| known.refused)) {
+            return Err(Broken(format!("snapshot {id} was refused, and is there")));
+        }
         for id in &promised {
             self.compare(id, true)?;
             if self.machine.power.is_out() {

@@ -5,7 +5,9 @@
 //! from the past, lied about a sync, rotted or misdirected a write; mending is not counted in its favour.
 
 use coffre_core::diskset::DiskSet;
+use coffre_core::fault::{Class, Result};
 use coffre_core::ids::{DiskNo, ObjectId};
+use coffre_vault::engine::Acked;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ pub struct Known {
     pub spoilt: DiskSet,
     /// A box came up writable while more than its receipt tolerates was bad: nothing is promised any more.
     pub beyond: bool,
+    /// Its client was told "no": it must never be there.
+    pub refused: bool,
 }
 
 /// See the module.
@@ -40,7 +44,19 @@ pub struct Model {
 impl Model {
     /// A snapshot was handed in; its outcome is not known yet.
     pub fn submitted(&mut self, id: ObjectId, bytes: Arc<Vec<u8>>) {
-        self.objects.insert(id, Known { bytes, receipt: None, spoilt: self.rotten, beyond: false });
+        self.objects
+            .insert(id, Known { bytes, receipt: None, spoilt: self.rotten, beyond: false, refused: false });
+    }
+
+    /// Its answer came.
+    pub fn answered(&mut self, id: ObjectId, answer: Result<Acked>) {
+        match answer {
+            Ok(acked) => self.acked(id, acked.tolerates),
+            Err(fault) if fault.class == Class::Refused => {
+                self.objects.entry(id).and_modify(|known| known.refused = true);
+            }
+            Err(_) => {}
+        }
     }
 
     /// Its receipt came.

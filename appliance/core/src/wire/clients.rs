@@ -1,6 +1,9 @@
 //! Clients on the wire: what they are called, what they may keep and send, and what they do.
 
+use crate::fault::Fault;
 use crate::names::ClientName;
+use crate::rhythm::Rhythm;
+use crate::wire::RefusedInfo;
 use serde::{Deserialize, Serialize};
 
 /// A ceiling as its owner says it.
@@ -34,6 +37,9 @@ pub struct NewClient {
     pub quota_bytes: Option<u64>,
     /// Its daily cap in logical bytes; `None` is the default.
     pub daily_bytes: Option<u64>,
+    /// Why it is not known whether this secret holds; `None` when it does.
+    #[serde(default)]
+    pub unsure: Option<Fault>,
 }
 
 /// A client.
@@ -69,6 +75,15 @@ pub struct ClientInfo {
     pub datasets: u64,
     /// When it was made.
     pub created_ms: u64,
+    /// When the secret that holds was made.
+    #[serde(default)]
+    pub secret_ms: u64,
+    /// Its newest complete backup, and how it stands: as that of its data sets and repositories that stands worst.
+    #[serde(default)]
+    pub rhythm: Rhythm,
+    /// What was refused to it of late.
+    #[serde(default)]
+    pub refused: RefusedInfo,
     /// Whether its secret was voided; its data stays.
     pub removed: bool,
 }

@@ -5,7 +5,23 @@ use crate::ids::ObjectId;
 use crate::keep::KeepRules;
 use crate::kind::Kind;
 use crate::names::DatasetRef;
+use crate::rhythm::{Every, Rhythm};
 use serde::{Deserialize, Serialize};
+
+/// What is to be different about a data set; `None` leaves it as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetChange {
+    /// Lock of what it receives, in seconds.
+    pub class: Option<LockClass>,
+    /// What stays after its lock.
+    pub keep: Option<KeepRules>,
+    /// What its snapshots are.
+    #[serde(default)]
+    pub kind: Option<Kind>,
+    /// How often one should come.
+    #[serde(default)]
+    pub every: Option<Every>,
+}
 
 /// How a data set is kept, and what is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +54,9 @@ pub struct DatasetInfo {
     /// When the newest one was received that is not.
     #[serde(default)]
     pub newest_complete_ms: Option<u64>,
+    /// How it stands with what should come.
+    #[serde(default)]
+    pub rhythm: Rhythm,
 }
 
 /// What a run of forgetting would do, and why.

@@ -4,6 +4,7 @@ use crate::class::LockClass;
 use crate::ids::ObjectId;
 use crate::names::DatasetRef;
 use crate::repo::RepoMode;
+use crate::rhythm::Rhythm;
 use serde::{Deserialize, Serialize};
 
 /// A repository of restic, in figures.
@@ -33,6 +34,9 @@ pub struct RepoInfo {
     pub hidden_bytes: u64,
     /// Until when all of these can be shown again.
     pub hidden_until_ms: Option<u64>,
+    /// How it stands with what should come.
+    #[serde(default)]
+    pub rhythm: Rhythm,
 }
 
 /// A file of a repository, as the owner of the box sees it.

@@ -1,6 +1,6 @@
 //! All names of a kind, as restic's REST protocol lists them: page by page from the catalogue, however many there are.
 
-use super::super::answer::Answer;
+use super::super::answer::{self, Answer};
 use super::super::http::Street;
 use super::super::pages;
 use super::super::places::For;
@@ -37,7 +37,8 @@ pub async fn names(street: &Street, repo: DatasetRef, kind: FileKind, headers: &
         after = page.last().map(|(name, _)| *name).or(after);
         Ok(Some(written(&page, with_lengths, begins, ended)))
     };
-    Ok(pages::answer(street, place, if with_lengths { V2 } else { V1 }, next))
+    let list = pages::answer(street, place, if with_lengths { V2 } else { V1 }, next);
+    Ok(answer::list(list, street.vault().partial()))
 }
 
 fn written(page: &[(FileName, u64)], with_lengths: bool, begins: bool, ends: bool) -> Vec<u8> {

@@ -14,6 +14,7 @@ use coffre_core::kind::Kind;
 use coffre_core::manifest::Manifest;
 use coffre_core::names::DatasetRef;
 use coffre_core::retention::ClockFact;
+use coffre_core::rhythm::Every;
 use std::collections::{BTreeMap, HashMap};
 
 /// Where the names of ended packs lead.
@@ -42,6 +43,8 @@ pub struct Policy {
     pub set_ms: Option<u64>,
     /// What its snapshots are, if that was said.
     pub kind: Option<Kind>,
+    /// How often one should come.
+    pub every: Every,
 }
 
 impl Moves {
@@ -193,12 +196,20 @@ impl Catalog {
     /// How a data set is kept: as was said, or 30 days and then the newest.
     pub fn policy(&self, dataset: &DatasetRef) -> Policy {
         match self.policies.get(dataset) {
-            Some(DatasetFact { class, keep, set_ms, kind, .. }) => {
-                Policy { class: *class, keep: *keep, set_ms: Some(*set_ms), kind: *kind }
-            }
-            None => {
-                Policy { class: LockClass::DAYS_30, keep: KeepRules::default(), set_ms: None, kind: None }
-            }
+            Some(DatasetFact { class, keep, set_ms, kind, every_s, .. }) => Policy {
+                class: *class,
+                keep: *keep,
+                set_ms: Some(*set_ms),
+                kind: *kind,
+                every: Every::from_seconds(*every_s),
+            },
+            None => Policy {
+                class: LockClass::DAYS_30,
+                keep: KeepRules::default(),
+                set_ms: None,
+                kind: None,
+                every: Every::Auto,
+            },
         }
     }
 

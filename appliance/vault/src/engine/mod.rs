@@ -16,6 +16,7 @@ mod mount;
 mod packs;
 mod report;
 mod roster;
+mod unconfirmed;
 
 use crate::catalog::Catalog;
 use crate::lane::{Done, Job, Prepare};
@@ -47,6 +48,7 @@ pub use heal::{Wound, Wounds};
 pub use mount::Mount;
 pub(crate) use mount::open_record;
 pub use report::Report;
+pub(crate) use unconfirmed::unconfirmed;
 
 /// Names one waiting commit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -448,21 +450,6 @@ impl Engine {
     fn answer(&mut self, ticket: Option<Ticket>, outcome: Result<Acked>) {
         if let Some(ticket) = ticket {
             self.effects.push_back(Effect::Answer(ticket, outcome));
-        }
-    }
-
-    /// Read-only: what waits cannot be acknowledged now. Its facts may still become durable later; a client that is
-    /// told "not now" and finds its snapshot after all has lost nothing.
-    fn fail_waiting(&mut self) {
-        let Err(fault) = self.writable() else { return };
-        let mut tickets: Vec<Ticket> = Vec::new();
-        tickets.extend(std::mem::take(&mut self.waiting).into_iter().filter_map(|c| c.ticket));
-        // Facts of packs that are durable stay in the queue: later commits may rest on those packs.
-        tickets.extend(self.queue.iter().filter_map(|c| c.ticket));
-        self.queue.retain(|c| c.ticket.is_none());
-        tickets.extend(std::mem::take(&mut self.answers).into_values().flatten().map(|(t, _)| t));
-        for ticket in tickets {
-            self.effects.push_back(Effect::Answer(ticket, Err(fault.clone())));
         }
     }
 

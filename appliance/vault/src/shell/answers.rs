@@ -1,9 +1,9 @@
 //! Where streams wait for their acknowledgements.
 
 use crate::core::lock;
-use crate::engine::{Acked, Ticket};
+use crate::engine::{Acked, Ticket, unconfirmed};
 use crate::ports::Clock;
-use coffre_core::fault::{Fault, Result};
+use coffre_core::fault::Result;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -47,15 +47,11 @@ impl Answers {
             }
             let left_ms = deadline_ms.saturating_sub(clock.mono_ms());
             if board.closed {
-                return Err(super::stopping());
+                return Err(unconfirmed("the box stops, or its disks are mounted anew"));
             }
             if left_ms == 0 {
                 board.given_up.insert(ticket);
-                return Err(Fault::transient(format!(
-                    "the disks did not confirm within {} s",
-                    ceiling_ms / 1000
-                ))
-                .next("look at the status of the box, then try again"));
+                return Err(unconfirmed(&format!("within {} s", ceiling_ms / 1000)));
             }
             let waited = self.changed.wait_timeout(board, Duration::from_millis(left_ms));
             board = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -72,7 +68,7 @@ impl Answers {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use coffre_core::fault::Class;
+    use coffre_core::fault::{Class, Fault};
 
     #[test]
     fn an_answer_may_come_early_late_or_never() {
@@ -85,7 +81,9 @@ mod tests {
             answers.post(vec![(Ticket(2), Err(Fault::full("full")))]);
             assert_eq!(waiting.join().expect("no panic").expect_err("full").class, Class::Full);
         });
-        assert_eq!(answers.wait(Ticket(3), &clock, 1).expect_err("never").class, Class::Transient);
+        assert_eq!(answers.wait(Ticket(3), &clock, 1).expect_err("never").class, Class::Unknown);
+        answers.close();
+        assert_eq!(answers.wait(Ticket(4), &clock, 1_000).expect_err("closed").class, Class::Unknown);
         answers.post(vec![(Ticket(3), Ok(acked))]);
         let board = lock(&answers.board);
         assert!(board.ready.is_empty() && board.given_up.is_empty());

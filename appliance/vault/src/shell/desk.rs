@@ -6,10 +6,12 @@ use crate::catalog::Amount;
 use crate::core::{Core, lock};
 use crate::ports::Entropy;
 use coffre_core::fact::{ClientFact, Fact};
-use coffre_core::fault::{Fault, Result};
+use coffre_core::fault::{Class, Fault, Result};
 use coffre_core::ids::ObjectId;
 use coffre_core::names::{ClientName, DatasetRef};
-use coffre_core::wire::{Arrivals, Ceiling, ClientInfo, NewClient, SnapshotInfo};
+use coffre_core::rhythm::{Rhythm, Standing};
+use coffre_core::wire::{Arrivals, Ceiling, ClientInfo, NewClient, SenderInfo, SnapshotInfo};
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
@@ -39,18 +41,36 @@ impl House {
                 "give a new machine the name of one that was removed, if it may read what that one pushed",
             ));
         }
-        let secret = new_secret(&*self.entropy);
-        let hash = self.keys.client_secret_hash(name, &secret);
-        let fact = ClientFact {
+        let created_ms = self.clock.wall_ms();
+        let client = ClientFact {
             name: name.clone(),
-            secret_hash: Some(hash.to_vec().into()),
+            secret_hash: None,
             quota_bytes,
-            created_ms: self.clock.wall_ms(),
+            created_ms,
             daily_bytes,
             max_objects: None,
+            secret_ms: None,
         };
-        core.wait(core.submit(vec![Fact::Client(fact)], Vec::new()))?;
-        Ok(NewClient { name: name.clone(), secret, quota_bytes, daily_bytes })
+        self.give_secret(&core, client).map(|(made, _)| made)
+    }
+
+    /// Makes a secret for a client and hands it in. When nobody knows whether it holds, it is given all the same, and that is
+    /// said: else, should it hold, nobody would have it.
+    fn give_secret(&self, core: &Core, client: ClientFact) -> Result<(NewClient, Vec<u8>)> {
+        let secret = new_secret(&*self.entropy);
+        let hash = self.keys.client_secret_hash(&client.name, &secret);
+        let ClientFact { name, quota_bytes, daily_bytes, .. } = client.clone();
+        let fact = ClientFact {
+            secret_hash: Some(hash.to_vec().into()),
+            secret_ms: Some(self.clock.wall_ms()),
+            ..client
+        };
+        let unsure = match core.wait(core.submit(vec![Fact::Client(fact)], Vec::new())) {
+            Ok(_) => None,
+            Err(fault) if fault.class == Class::Unknown => Some(fault),
+            Err(fault) => return Err(fault),
+        };
+        Ok((NewClient { name, secret, quota_bytes, daily_bytes, unsure }, hash.to_vec()))
     }
 
     /// See [`Vault::client_set`](crate::Vault::client_set).
@@ -63,19 +83,19 @@ impl House {
     ) -> Result<ClientInfo> {
         let _one_at_a_time = lock(&self.admin);
         let core = self.open_for_work()?;
-        let mut fact = present(&core, name)?;
+        let mut fact = self.present(&core, name)?;
         fact.quota_bytes = quota.map_or(fact.quota_bytes, Ceiling::bytes);
         fact.daily_bytes = daily.map_or(fact.daily_bytes, Ceiling::bytes);
         fact.max_objects = objects.map_or(fact.max_objects, Ceiling::bytes);
         core.wait(core.submit(vec![Fact::Client(fact.clone())], Vec::new()))?;
-        Ok(self.client_info(&core, &fact))
+        Ok(self.client_info(&core, &fact, &self.senders(&core)))
     }
 
     /// See [`Vault::client_remove`](crate::Vault::client_remove).
     pub fn client_remove(&self, name: &ClientName) -> Result<()> {
         let _one_at_a_time = lock(&self.admin);
         let core = self.open_for_work()?;
-        let fact = ClientFact { secret_hash: None, ..present(&core, name)? };
+        let fact = ClientFact { secret_hash: None, ..self.present(&core, name)? };
         core.wait(core.submit(vec![Fact::Client(fact)], Vec::new())).map(|_| ())
     }
 
@@ -83,13 +103,12 @@ impl House {
     pub fn client_rotate(&self, name: &ClientName) -> Result<NewClient> {
         let _one_at_a_time = lock(&self.admin);
         let core = self.open_for_work()?;
-        let client = present(&core, name)?;
-        let secret = new_secret(&*self.entropy);
-        let hash = self.keys.client_secret_hash(name, &secret);
-        let (quota_bytes, daily_bytes) = (client.quota_bytes, client.daily_bytes);
-        let fact = ClientFact { secret_hash: Some(hash.to_vec().into()), ..client };
-        core.wait(core.submit(vec![Fact::Client(fact)], Vec::new()))?;
-        Ok(NewClient { name: name.clone(), secret, quota_bytes, daily_bytes })
+        let client = self.present(&core, name)?;
+        let (made, hash) = self.give_secret(&core, client.clone())?;
+        if made.unsure.is_some() {
+            self.note_unsure(client, &hash);
+        }
+        Ok(made)
     }
 
     /// See [`Vault::arrivals`](crate::Vault::arrivals).
@@ -112,13 +131,18 @@ impl House {
     }
 
     /// All clients, removed ones included, by name.
-    pub fn clients(&self) -> Vec<ClientInfo> {
+    pub fn clients(&self) -> Result<Vec<ClientInfo>> {
         let core = self.core();
         let facts: Vec<ClientFact> = core.with(|e| e.catalog().clients().cloned().collect());
-        facts.iter().map(|fact| self.client_info(&core, fact)).collect()
+        let senders = self.senders(&core);
+        let mut all: Vec<ClientInfo> =
+            facts.iter().map(|fact| self.client_info(&core, fact, &senders)).collect();
+        let refused = |client: &ClientInfo| client.refused.last_ms.is_some() && !client.removed;
+        all.sort_by_cached_key(|one| (Reverse((one.rhythm.standing, refused(one))), one.name.clone()));
+        self.listed("clients", all)
     }
 
-    fn client_info(&self, core: &Core, client: &ClientFact) -> ClientInfo {
+    fn client_info(&self, core: &Core, client: &ClientFact, senders: &[SenderInfo]) -> ClientInfo {
         let account = self.account(core, &client.name);
         let day = account.day();
         ClientInfo {
@@ -137,13 +161,19 @@ impl House {
             default_max_objects: account.default_max_objects,
             datasets: core.with(|e| e.catalog().datasets_of(&client.name).len() as u64),
             created_ms: client.created_ms,
+            secret_ms: client.secret_ms.unwrap_or(client.created_ms),
+            rhythm: match client.secret_hash {
+                Some(_) => Self::rhythm_of(senders, &client.name),
+                None => Rhythm { standing: Standing::NotExpected, ..Self::rhythm_of(senders, &client.name) },
+            },
+            refused: self.refused_to(&client.name),
             removed: client.secret_hash.is_none(),
         }
     }
 
     /// See [`Vault::authenticate`](crate::Vault::authenticate). A name that cannot be, one that is not known and one
     /// that was removed cost one hash and one comparison like any other.
-    pub fn authenticate(&self, name: &str, secret: &str) -> Option<ClientName> {
+    pub fn authenticate(&self, name: &str, secret: &str) -> Result<Option<ClientName>> {
         let nobody = || "nobody".parse::<ClientName>().expect("a valid name");
         let (name, possible) = match name.parse::<ClientName>() {
             Ok(name) => (name, true),
@@ -157,23 +187,41 @@ impl House {
             None => (vec![0; shown.len()], false),
         };
         let same = aws_lc_rs::constant_time::verify_slices_are_equal(&shown, &expected).is_ok();
-        (same && known && possible).then_some(name)
+        if known && possible && !same {
+            self.note_wrong_secret(&name);
+        }
+        match (same && known && possible).then_some(name) {
+            None if self.partial() => Err(Fault::unseen("the disks that are here do not show all clients")
+                .next("try again when the disks of the box are back")),
+            client => Ok(client),
+        }
+    }
+
+    /// Whether the box came up with too few disks, or old ones, and may not know all that it keeps.
+    pub fn partial(&self) -> bool {
+        self.core().with(|e| e.never_mounted())
+    }
+
+    /// A box that does not know all it keeps says of nothing that it is not there.
+    pub fn perhaps_hidden(&self, absent: Fault) -> Fault {
+        if !self.partial() {
+            return absent;
+        }
+        Fault::unseen(format!("{}, as far as the disks that are here show; there may be more", absent.what))
+            .next("put the missing disks back; the box's status says which")
+    }
+
+    /// A list of what there is of something. An empty one is a statement, and a box that does not know all it keeps makes
+    /// none: `Unseen`.
+    pub fn listed<T>(&self, what: &str, list: Vec<T>) -> Result<Vec<T>> {
+        match list.is_empty() && self.partial() {
+            true => Err(self.perhaps_hidden(Fault::absent(format!("there are no {what}")))),
+            false => Ok(list),
+        }
     }
 
     /// See [`Vault::snapshots`](crate::Vault::snapshots). The answer is the catalogue's; the index is only checked
     /// against it, when that is cheap, so that a lie is found before it matters.
-    /// A box that came up with too few disks does not know all it keeps: "not there" would be a false answer.
-    pub fn perhaps_hidden(&self, absent: Fault) -> Fault {
-        if !self.core().with(|e| e.never_mounted()) {
-            return absent;
-        }
-        Fault::transient(format!(
-            "{}, as far as the disks that are here show; the box knows of more",
-            absent.what
-        ))
-        .next("put the missing disks back; the box's status says which")
-    }
-
     /// See [`Vault::snapshots_after`](crate::Vault::snapshots_after). With its first page the list is compared with the index.
     pub fn snapshots_after(
         &self,
@@ -219,8 +267,18 @@ impl House {
                 }
                 Ok(infos)
             }
-            None => Ok(infos),
+            None => self.listed("snapshots", infos),
         }
+    }
+
+    /// What is known of a client that has a secret. `Absent` when there is none.
+    fn present(&self, core: &Core, name: &ClientName) -> Result<ClientFact> {
+        let known = core.with(|e| e.catalog().client(name).cloned());
+        known.filter(|client| client.secret_hash.is_some()).ok_or_else(|| {
+            let next =
+                "`coffre client list` shows all; one that was removed comes back with `coffre client add`";
+            self.perhaps_hidden(Fault::absent(format!("there is no client {name}")).next(next))
+        })
     }
 
     /// `Full` when what was announced can never fit. A client that has kept nothing yet has nothing to share chunks
@@ -260,15 +318,6 @@ impl House {
         }
         Ok(())
     }
-}
-
-/// What is known of a client that has a secret. `Absent` when there is none.
-fn present(core: &Core, name: &ClientName) -> Result<ClientFact> {
-    let known = core.with(|e| e.catalog().client(name).cloned());
-    known.filter(|client| client.secret_hash.is_some()).ok_or_else(|| {
-        Fault::absent(format!("there is no client {name}"))
-            .next("`coffre client list` shows all; one that was removed comes back with `coffre client add`")
-    })
 }
 
 /// What the catalogue had of a data set must be in the index.

@@ -106,8 +106,10 @@ impl House {
             self.of().roster().contains(&id)
         });
         if !self.of().roster().contains(&id) {
-            return Err(Fault::transient("the disks of the vault do not take their new labels")
-                .next("see `coffre status`; the change goes on by itself when they do"));
+            return Err(Fault::unknown(
+                "it was begun, and the disks of the vault do not take their new labels",
+            )
+            .next("see `coffre status`; the change goes on by itself when they do"));
         }
         self.wait_until(JOIN_CEILING_MS, || self.is_active(id));
         self.info_of(id)
@@ -256,8 +258,7 @@ impl House {
 
     fn info_of(&self, id: DiskId) -> Result<DiskInfo> {
         let found = self.disks().into_iter().find(|d| d.id == id);
-        found
-            .ok_or_else(|| Fault::transient("the vault is being mounted anew").next("see `coffre disk list`"))
+        found.ok_or_else(|| Fault::unknown("the vault is being mounted anew").next("see `coffre disk list`"))
     }
 
     /// The disk that a person names: by its number, the beginning of its id, or its path.

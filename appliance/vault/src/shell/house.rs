@@ -75,6 +75,8 @@ pub(crate) struct House {
     pub files_under_way: Mutex<std::collections::HashSet<crate::repos::FilePlace>>,
     /// Held by whoever changes clients.
     pub admin: Mutex<()>,
+    pub(super) unsure: Mutex<super::unsure::Unsure>,
+    pub(super) refusals: Mutex<super::refusals::Refusals>,
     /// Disks whose key slots are known to be those of the state folder.
     pub(super) slots_current: Mutex<DiskSet>,
     /// Held by whoever changes the disks of the vault.
@@ -211,6 +213,8 @@ impl House {
             healths: Healths::new(disks),
             files_under_way: Mutex::default(),
             admin: Mutex::default(),
+            unsure: Mutex::default(),
+            refusals: Mutex::default(),
             slots_current: Mutex::new(DiskSet::EMPTY),
             roster: Mutex::default(),
             lookout: Mutex::new(Arc::new(lookout)),
@@ -226,6 +230,7 @@ impl House {
             stuck: Mutex::default(),
             threads: Mutex::default(),
         });
+        house.recall_refusals();
         house.start().inspect_err(|_| house.close())?;
         house.settle();
         prober::measure(&house, &house.mounted());
@@ -368,6 +373,7 @@ impl House {
         }
         [&self.ticker_bell, &self.keeper_bell, &self.prober_bell].iter().for_each(|bell| bell.ring());
         self.join(std::mem::take(&mut *lock(&self.threads)));
+        self.write_refusals();
         self.note_scrub();
         // Only now: the prober may have mounted anew in between.
         let mounted = self.mounted();

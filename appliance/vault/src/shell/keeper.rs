@@ -61,6 +61,8 @@ pub(super) fn keep(house: &House) {
     while house.keeper_bell.nap(rest_ms) {
         let core = house.core();
         rest_ms = REST_MS;
+        house.settle_secrets(&core);
+        house.write_refusals_if_due();
         if let Err(fault) = house.forget_if_due(&core, started_ms) {
             faults.log("forgetting", &fault);
         }

@@ -1,17 +1,18 @@
 //! Keeping and forgetting as the owner of the box sees them: data sets, plans, the clock.
 
 use super::house::House;
-use crate::catalog::Lacking;
+use crate::catalog::{Catalog, Lacking};
 use crate::core::{Core, lock};
 use crate::upkeep::{ForgetPlan, Judged};
 use coffre_core::class::LockClass;
 use coffre_core::fact::ObjectFact;
-use coffre_core::fault::{Fault, Result};
+use coffre_core::fault::{Class, Fault, Result};
 use coffre_core::keep::{KeepRules, Verdict};
 use coffre_core::kind::{Expected, Kind};
 use coffre_core::names::DatasetRef;
 use coffre_core::retention::{CALM_MS, Doubt, TimeEvidence};
-use coffre_core::wire::{ClockInfo, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};
+use coffre_core::wire::{ClockInfo, DatasetChange, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 /// The first run after a start comes after this part of the time between two runs: a box that is switched off at night
@@ -29,34 +30,48 @@ impl House {
         keep: Option<KeepRules>,
         kind: Option<Kind>,
     ) -> Result<DatasetInfo> {
+        self.dataset_change(dataset, &DatasetChange { class, keep, kind, every: None })
+    }
+
+    /// See [`Vault::dataset_change`](crate::Vault::dataset_change).
+    pub fn dataset_change(&self, dataset: &DatasetRef, change: &DatasetChange) -> Result<DatasetInfo> {
         let core = self.open_for_work()?;
-        if let Some(short) = class.filter(|c| *c < LockClass::SHORTEST && !self.of().try_out) {
+        if let Some(short) = change.class.filter(|c| *c < LockClass::SHORTEST && !self.of().try_out) {
             return Err(Fault::refused(format!("a lock of {short} is for try-outs"))
                 .next(format!("choose at least {}", LockClass::SHORTEST)));
         }
         if core.with(|e| e.catalog().client(&dataset.client).is_none()) {
-            return Err(Fault::absent(format!("there is no client {}", dataset.client))
-                .next("see `coffre client list`"));
+            let none = Fault::absent(format!("there is no client {}", dataset.client));
+            return Err(self.perhaps_hidden(none.next("see `coffre client list`")));
         }
         let _one_at_a_time = lock(&self.admin);
-        core.set_policy(dataset, class, keep, kind)?;
+        if change.every.is_some() && core.with(|e| e.catalog().repo(dataset).is_some()) {
+            return Err(Fault::misuse(format!("{dataset} is a repository of restic"))
+                .next(format!("say it with `coffre repo set {dataset} --every`")));
+        }
+        core.set_dataset(dataset, change)?;
         Ok(info(&core, dataset))
     }
 
     /// Data sets that have a snapshot or of which something was said, by name.
-    pub fn dataset_list(&self) -> Vec<DatasetInfo> {
+    pub fn dataset_list(&self) -> Result<Vec<DatasetInfo>> {
         let core = self.core();
         let all: BTreeSet<DatasetRef> = core.with(|e| {
             let catalog = e.catalog();
             catalog.datasets().chain(catalog.policies()).cloned().collect()
         });
-        all.iter().map(|dataset| info(&core, dataset)).collect()
+        let mut all: Vec<DatasetInfo> = all.iter().map(|dataset| info(&core, dataset)).collect();
+        all.sort_by_cached_key(|one| (Reverse(one.rhythm.standing), one.dataset.clone()));
+        self.listed("data sets", all)
     }
 
     /// What a run of forgetting would do now.
     pub fn forget_plan(&self) -> Result<PlanInfo> {
         let core = self.core();
         let plan = core.forget_plan()?;
+        if plan.snapshots.is_empty() && self.partial() {
+            return Err(self.perhaps_hidden(Fault::absent("there are no snapshots")));
+        }
         let stopped = core.may_forget().err().map(|fault| fault.to_string());
         Ok(plan_info(&plan, stopped, self.limits.grace_ms))
     }
@@ -70,7 +85,13 @@ impl House {
             return Err(Fault::refused(format!("the plan {id} is no longer what would be forgotten"))
                 .next("look at `coffre forget --plan` again"));
         }
-        let done = core.forget_run(approve)?;
+        let before = core.with(|e| progress(e.catalog()));
+        let done = core.forget_run(approve).map_err(|fault| match fault.class {
+            Class::Unknown => fault,
+            // The steps before the one that failed were done.
+            _ if core.with(|e| progress(e.catalog())) != before => partly(&fault),
+            _ => fault,
+        })?;
         Ok(ForgotInfo {
             condemned: done.condemned as u64,
             condemned_packs: done.condemned_packs as u64,
@@ -182,6 +203,20 @@ impl Core {
     }
 }
 
+/// How far forgetting is: differs when a run did something.
+fn progress(catalog: &Catalog) -> (usize, usize, usize) {
+    (catalog.condemned_objects().count(), catalog.condemned_packs().count(), catalog.moved_count())
+}
+
+/// Said of what was begun and not ended: neither "done" nor "nothing changed" is true.
+pub(crate) fn partly(why: &Fault) -> Fault {
+    if why.class == Class::Unknown {
+        return why.clone();
+    }
+    Fault::unknown(format!("a part of it was ({})", why.what))
+        .next("look how far it came, then do the same again")
+}
+
 impl Core {
     /// Which repositories nobody can open as they were, or have nothing left in them, why, and what to do.
     pub(crate) fn lacking_reasons(&self) -> Vec<String> {
@@ -224,6 +259,7 @@ fn info(core: &Core, dataset: &DatasetRef) -> DatasetInfo {
             kind_said: policy.kind.is_some(),
             incomplete: objects.iter().filter(|o| catalog.is_incomplete(o)).count() as u64,
             newest_complete_ms: catalog.newest_whole(dataset).map(|o| o.received_ms),
+            rhythm: catalog.rhythm(dataset, core.clock.wall_ms()),
         }
     })
 }

@@ -18,14 +18,18 @@ mod opening;
 mod prober;
 mod queue;
 mod quota;
+mod refusals;
+mod rhythm;
 mod shared_index;
 mod space;
 mod status;
 mod stop;
 mod strange;
+mod unsure;
 mod words;
 
 pub(crate) use house::{House, Opening};
+pub(crate) use keeping::partly;
 pub(crate) use quota::Taking;
 
 use coffre_core::fault::Fault;

@@ -1,7 +1,7 @@
 //! The state of the box in words and one light, from what the engine verified.
 //!
-//! Red: backups are refused, or no disk may be lost although the geometry promises it. Amber: something is degraded, the
-//! newest snapshot of a data set is not complete, or the box has one disk. Green: everything at full tolerance. An index that is being built again changes nothing about
+//! Red: backups are refused, one is three times late, or no disk may be lost although the geometry promises it. Amber: something is
+//! degraded, a backup is late, was refused or never came, the newest snapshot of a data set is not complete, or the box has one disk. Green: everything at full tolerance. An index that is being built again changes nothing about
 //! safety and does not colour the light.
 
 use super::house::House;
@@ -9,8 +9,12 @@ use super::prober::in_state;
 use crate::core::{Core, lock};
 use crate::engine::Report;
 use coffre_core::ids::DiskNo;
+use coffre_core::names::ClientName;
 use coffre_core::wire::{DiskHealth, DiskInfo, DiskState, FindInfo, JobInfo, Light, ScrubInfo, Status};
 use std::sync::atomic::Ordering;
+
+/// Most of those who send, and of those to whom something was refused, that the status lists.
+const MOST_SENDERS: usize = 64;
 
 impl House {
     /// The state of the box.
@@ -39,6 +43,7 @@ impl House {
             verdict.say(Light::Amber, format!("{short}: {next}"));
         }
         self.state_reasons().into_iter().for_each(|(light, why)| verdict.say(light, why));
+        self.unsure_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         verdict.disks(&disks);
         let now_ms = self.clock.mono_ms();
         for disk in &disks {
@@ -50,6 +55,14 @@ impl House {
         core.keeping_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         core.incomplete_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         core.lacking_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
+        let senders = self.senders(&core);
+        self.rhythm_reasons(&core, &senders).into_iter().for_each(|(light, why)| verdict.say(light, why));
+        let clients: Vec<ClientName> = core.with(|e| {
+            let there = e.catalog().clients().filter(|fact| fact.secret_hash.is_some());
+            there.map(|fact| fact.name.clone()).collect()
+        });
+        let (refused, refused_known_since_ms) = self.refused(clients.into_iter());
+        self.refused_reasons(&refused).into_iter().for_each(|why| verdict.say(Light::Amber, why));
         verdict.tolerance(&report, self.geometry().m() as u32, writable);
         let scrub = core.scrub_info();
         verdict.scrub(&scrub);
@@ -74,6 +87,10 @@ impl House {
             jobs: jobs(&core, &report, index_ready, totals.packs),
             try_out: self.of().try_out,
             disks,
+            senders_count: senders.len() as u64,
+            senders: senders.into_iter().take(MOST_SENDERS).collect(),
+            refused: refused.into_iter().take(MOST_SENDERS).collect(),
+            refused_known_since_ms,
         }
     }
 

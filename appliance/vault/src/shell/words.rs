@@ -41,8 +41,10 @@ impl House {
         *lock(&self.slots_current) = DiskSet::EMPTY;
         let taken = self.give(&mounted, attached(&mounted), &renewed);
         if taken.is_empty() {
-            return Err(Fault::transient("no disk has taken the key slots for the new words")
-                .next("keep both papers, look at the disks, and renew the words again"));
+            return Err(Fault::unknown(
+                "the state folder has the key slots for the new words, and no disk took them",
+            )
+            .next("keep both papers, look at the disks, and renew the words again"));
         }
         Ok((0..self.of().disks.len() as u8).filter(|no| !taken.has(DiskNo(*no))).collect())
     }

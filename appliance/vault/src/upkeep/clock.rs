@@ -6,7 +6,7 @@
 use crate::core::{Core, lock};
 use coffre_core::class::LockClass;
 use coffre_core::fact::Fact;
-use coffre_core::fault::Result;
+use coffre_core::fault::{Class, Fault, Result};
 use coffre_core::retention::{ClockFact, RetentionClock, TimeEvidence};
 
 /// The clock, and when it was noted.
@@ -88,7 +88,11 @@ impl Core {
             let leap_ms = retention.clock.hear(evidence)?;
             (retention.clock.to_fact(), leap_ms)
         };
-        self.wait(self.submit(vec![Fact::Clock(fact)], Vec::new()))?;
+        // It went there: what is not known is whether it still will be there after a start.
+        self.hand_in(Fact::Clock(fact)).map_err(|fault| match fault.class {
+            Class::Unknown => fault,
+            _ => Fault::unknown(format!("the clock leapt, and the journal did not take it ({})", fault.what)),
+        })?;
         Ok(leap_ms)
     }
 }

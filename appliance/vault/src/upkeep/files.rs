@@ -3,6 +3,7 @@
 use super::forget::{Judged, light};
 use crate::catalog::is_lock_file;
 use crate::core::Core;
+use crate::shell::partly;
 use coffre_core::fact::{Fact, ObjectFact};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::Flaw;
@@ -54,11 +55,27 @@ impl Core {
     /// # Durability
     /// On `Ok` it is in the journal.
     pub fn hide_files(&self, objects: Vec<ObjectId>) -> Result<()> {
-        for some in objects.chunks(IDS_AT_ONCE) {
-            let at_ms = self.retention().now_ms();
-            self.hand_in(Fact::Hidden { at_ms, objects: some.to_vec() })?;
-        }
-        Ok(())
+        let at_ms = self.retention().now_ms();
+        self.hand_in_all(
+            objects.chunks(IDS_AT_ONCE).map(|some| Fact::Hidden { at_ms, objects: some.to_vec() }),
+        )
+    }
+
+    /// Takes a repository away from its client: notes that, and hides its files.
+    ///
+    /// # Durability
+    /// On `Ok` it is in the journal.
+    pub fn remove_repo(&self, fact: RepoFact, objects: Vec<ObjectId>) -> Result<()> {
+        let at_ms = self.retention().now_ms();
+        let hidden = objects.chunks(IDS_AT_ONCE).map(|some| Fact::Hidden { at_ms, objects: some.to_vec() });
+        self.hand_in_all(std::iter::once(Fact::Repo(fact)).chain(hidden))
+    }
+
+    /// One after the other. Once the first one is in the journal, a later one that fails leaves something half done.
+    fn hand_in_all(&self, facts: impl IntoIterator<Item = Fact>) -> Result<()> {
+        facts.into_iter().enumerate().try_for_each(|(at, fact)| {
+            self.hand_in(fact).map_err(|fault| if at > 0 { partly(&fault) } else { fault })
+        })
     }
 
     /// Shows the client of a repository everything again that is hidden from it; what has another of its name is left
@@ -81,9 +98,8 @@ impl Core {
             self.wait(self.submit(facts, Vec::new()))?;
         }
         let objects: Vec<ObjectId> = hidden.iter().map(|(id, _)| *id).collect();
-        for some in objects.chunks(IDS_AT_ONCE) {
-            self.hand_in(Fact::Shown { objects: some.to_vec() })?;
-        }
+        let shown = objects.chunks(IDS_AT_ONCE).map(|some| Fact::Shown { objects: some.to_vec() });
+        self.hand_in_all(shown).map_err(|fault| if first.is_some() { partly(&fault) } else { fault })?;
         let still: BTreeSet<ObjectId> =
             self.with(|e| e.catalog().hidden(repo)).into_iter().map(|(id, _)| id).collect();
         Ok(objects.iter().filter(|id| !still.contains(id)).count() as u64)

@@ -38,7 +38,8 @@ impl World {
 
     fn set_mode(&mut self, core: &Core) {
         let mode = if self.rng.chance(3, 4) { RepoMode::Recoverable } else { RepoMode::AppendOnly };
-        let fact = RepoFact { repo: name_of(REPO), mode, created_ms: 1, removed: false, right: None };
+        let fact =
+            RepoFact { repo: name_of(REPO), mode, created_ms: 1, removed: false, every_s: None, right: None };
         let _ = core.note_repo(fact);
     }
 
