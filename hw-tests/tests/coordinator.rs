@@ -100,7 +100,7 @@ fn the_same_seed_gives_the_same_trace() {
 /// G0: each deliberate fault is noticed.
 #[test]
 fn every_coordinator_flaw_is_caught() {
-    let tries = scale("COFFRE_COORD_FLAW_SEEDS", 200_000);
+    let tries = scale("COFFRE_COORD_FLAW_SEEDS", 600_000);
     let mut unseen = Vec::new();
     for flaw in COORDINATOR_FLAWS.iter().chain(ROSTER_FLAWS).chain(HOLE_FLAWS).chain(OWNER_FLAWS) {
         // Flaws of changes show where disks are changed: only such runs are tried.

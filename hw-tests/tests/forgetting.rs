@@ -34,11 +34,11 @@ fn forgetting_removes_nothing_that_is_needed() {
     let fresh = scale("COFFRE_FORGET_SEEDS", 10_000);
     let ran = run_all("forgetting_removes_nothing_that_is_needed", fresh, case);
     let Ran { seen, seeds: runs, alone: false } = ran else { return };
-    let removing = seen.forgotten > runs && seen.freed_packs > runs && seen.compacted > runs / 20;
+    let removing = seen.forgotten > runs / 2 && seen.freed_packs > runs / 2 && seen.compacted > runs / 20;
     let mending = seen.rotten > runs && seen.scrubbed > runs && seen.healings > runs / 2;
     let in_use = seen.deleted > runs / 2 && seen.shown > runs / 20 && seen.files_gone > runs / 4;
     assert!(in_use, "no repository is used: {seen:?}");
-    let asked = seen.cuts > runs && seen.asked > runs / 100;
+    let asked = seen.cuts > runs && seen.asked > runs / 500;
     assert!(seen.incomplete > runs / 4, "nothing was cut off: {seen:?}");
     assert!(removing && mending && asked, "the world sleeps: {seen:?}");
 }
