@@ -4,7 +4,7 @@
 use coffre_core::flaw::{Flaw, Flaws};
 use coffre_rig::scale;
 use coffre_rig::seeds::{Ran, Seeded};
-use coffre_rig::world::{FORGET_FLAWS, ForgetCase, ForgetSeen, forget};
+use coffre_rig::world::{FORGET_FLAWS, ForgetCase, ForgetSeen, forget, wrong_clock};
 
 const GEOMETRIES: &[(u8, u8)] = &[(1, 0), (1, 1), (2, 1), (1, 1), (2, 1), (2, 2)];
 
@@ -53,6 +53,16 @@ fn no_clock_makes_anything_expire_early() {
     assert!(alone || seen.attacks > runs && seen.forgotten > runs / 2, "the world sleeps: {seen:?}");
 }
 
+/// G5: a push in 2106, one while the retention clock lags, a wall that is bent back: each is locked for what its class says, no shorter, and not
+/// for decades.
+#[test]
+fn what_a_wrong_clock_locked_is_set_right() {
+    wrong_clock(Flaws::NONE).unwrap_or_else(|why| panic!("{why}"));
+    for flaw in [Flaw::LocksInDoubt, Flaw::LocksMissLeaps] {
+        assert!(wrong_clock(Flaws::only(flaw)).is_err(), "{flaw:?}");
+    }
+}
+
 /// G12: foreign files fill disks and go away again.
 #[test]
 fn full_disks_lose_nothing() {
@@ -79,6 +89,9 @@ fn every_flaw_of_forgetting_is_caught() {
     let tries = scale("COFFRE_FLAW_SEEDS", 4_000);
     let mut unseen = Vec::new();
     for flaw in FORGET_FLAWS {
+        if wrong_clock(Flaws::only(*flaw)).is_err() {
+            continue;
+        }
         let clocks = matches!(flaw, Flaw::TrustWall | Flaw::IgnoreDoubt);
         let with = |seed| {
             let case = case(seed);

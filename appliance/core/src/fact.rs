@@ -139,6 +139,39 @@ pub struct ObjectFact {
     /// What was found out about a snapshot while it arrived; `None` when nothing was looked for, and for files of repositories.
     #[n(10)]
     pub checked: Option<Checked>,
+    /// What its lock rests on when the clocks disagreed as it came; `None`: they agreed.
+    #[n(11)]
+    pub basis: Option<LockBasis>,
+}
+
+impl ObjectFact {
+    /// When its lock ends, ms since 1970; never, as long as it is provisional.
+    pub fn lock_ends_ms(&self) -> u64 {
+        if self.basis == Some(LockBasis::Provisional) { u64::MAX } else { self.locked_until_ms }
+    }
+}
+
+/// What the lock of something rests on that came while the clocks disagreed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum LockBasis {
+    /// On clocks that disagree still: it does not end.
+    #[n(0)]
+    Provisional,
+    /// On the time at which they agreed again. Should the retention clock leap later, it lagged then, and the lock is longer by as much.
+    #[n(1)]
+    Settled,
+}
+
+/// A lock that was set anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct SettledLock {
+    /// Of what.
+    #[n(0)]
+    pub id: ObjectId,
+    /// Until when it holds, ms since 1970.
+    #[n(1)]
+    pub until_ms: u64,
 }
 
 /// How a data set is kept: the last one of a name holds, for what is received from then on.
@@ -273,6 +306,13 @@ pub enum Fact {
         #[n(0)]
         objects: Vec<ObjectId>,
     },
+    /// The clocks agree again: locks of what came while they did not are set, or made longer.
+    #[n(21)]
+    Settled {
+        /// Which.
+        #[n(0)]
+        locks: Vec<SettledLock>,
+    },
 }
 
 /// Encodes facts as the plain body of a record or checkpoint.
@@ -354,7 +394,9 @@ mod tests {
                 body,
                 file: Some(FileKind::Data),
                 checked: Some(Checked { kind: Kind::Zip, finding: crate::kind::Finding::NoDirectory }),
+                basis: Some(LockBasis::Provisional),
             }),
+            Fact::Settled { locks: vec![SettledLock { id: ObjectId([1; 16]), until_ms: 3 }] },
             Fact::Repo(RepoFact {
                 repo: "a/b".parse().expect("valid"),
                 mode: crate::repo::RepoMode::Recoverable,

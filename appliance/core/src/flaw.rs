@@ -86,6 +86,10 @@ pub enum Flaw {
     TrustWall,
     /// Let things expire while the clocks disagree.
     IgnoreDoubt,
+    /// Take locks that were given while the clocks disagreed for locks like any.
+    LocksInDoubt,
+    /// Leave a lock as it was set when the retention clock is found to have lagged then.
+    LocksMissLeaps,
     /// Free without looking a second time who refers to a pack.
     NoSecondMark,
     /// Free at once what was condemned.
@@ -175,6 +179,8 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::CountIncomplete,
     Flaw::TrustWall,
     Flaw::IgnoreDoubt,
+    Flaw::LocksInDoubt,
+    Flaw::LocksMissLeaps,
     Flaw::NoSecondMark,
     Flaw::NoGrace,
     Flaw::ShareCondemned,

@@ -113,7 +113,7 @@ impl RetentionClock {
         if self.flaws.has(Flaw::TrustWall) {
             self.shown_ms = self.shown_ms.max(wall_ms);
         }
-        self.calm_ms = if self.apart() { CALM_MS } else { self.calm_ms.saturating_sub(passed_ms) };
+        self.calm_ms = if self.is_apart() { CALM_MS } else { self.calm_ms.saturating_sub(passed_ms) };
     }
 
     /// What it shows, ms since 1970, as of the last look.
@@ -135,7 +135,7 @@ impl RetentionClock {
     pub fn doubt(&self) -> Option<Doubt> {
         if self.flaws.has(Flaw::IgnoreDoubt) {
             None
-        } else if self.apart() {
+        } else if self.is_apart() {
             Some(Doubt::Apart { retention_ms: self.now_ms(), wall_ms: self.wall_ms })
         } else {
             (self.calm_ms > 0).then_some(Doubt::Calming { left_ms: self.calm_ms })
@@ -187,7 +187,8 @@ impl RetentionClock {
         })
     }
 
-    fn apart(&self) -> bool {
+    /// Whether the two clocks are too far apart for either to be believed.
+    pub fn is_apart(&self) -> bool {
         self.wall_ms.abs_diff(self.now_ms()) > MAX_APART_MS
     }
 }

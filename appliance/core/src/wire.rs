@@ -467,6 +467,9 @@ pub struct SnapshotInfo {
     /// What was found out about it while it arrived; `None` when nothing was looked for.
     #[serde(default)]
     pub checked: Option<Checked>,
+    /// Whether the clocks disagreed when it came, so that its lock will only be set when they agree again; until then it does not end.
+    #[serde(default)]
+    pub lock_provisional: bool,
 }
 
 /// What the box signs for the client: the text in `receipt` is exactly what `signature` covers.

@@ -74,6 +74,7 @@ fn facts() -> Vec<Fact> {
         body,
         file: None,
         checked: None,
+        basis: None,
     };
     let client = |secret_hash: Option<Vec<u8>>| ClientFact {
         name: "pc-fatima".parse().expect("valid"),

@@ -38,6 +38,7 @@ fn facts() -> Vec<Fact> {
             body: Body::Inline(b"payload".to_vec().into()),
             file: None,
             checked: Some(Checked { kind: Kind::Zip, finding }),
+            basis: None,
         })
     };
     Kind::ALL.map(dataset).into_iter().chain((0..).zip(Finding::ALL).map(object)).collect()

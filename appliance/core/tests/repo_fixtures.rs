@@ -38,6 +38,7 @@ fn facts() -> Vec<Fact> {
             body: Body::Inline(vec![n; 3].into()),
             file: Some(kind),
             checked: None,
+            basis: None,
         })
     };
     let mut facts = vec![

@@ -193,6 +193,7 @@ mod tests {
             class: LockClass::DAYS_30,
             hash: "blake3:00".into(),
             checked: None,
+            lock_provisional: false,
         };
         (u64::from(n), info)
     }

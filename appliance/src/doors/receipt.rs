@@ -42,6 +42,7 @@ mod tests {
                 class: coffre_core::class::LockClass::DAYS_30,
                 hash: "blake3:00".into(),
                 checked: Some(Checked { kind: Kind::Zip, finding: Finding::NoDirectory }),
+                lock_provisional: false,
             },
             tolerates: 2,
         };
@@ -55,6 +56,7 @@ mod tests {
             "stored_bytes",
             "received_at",
             "locked_until",
+            "lock_provisional",
             "class_seconds",
             "hash",
             "kind",

@@ -8,7 +8,7 @@ use crate::shell::{House, Opening};
 use crate::state::StateFolder;
 use crate::streams::{PutStream, SnapshotReader};
 use coffre_core::class::LockClass;
-use coffre_core::fact::ObjectFact;
+use coffre_core::fact::{LockBasis, ObjectFact};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::geometry::Geometry;
 use coffre_core::ids::{ObjectId, VaultId};
@@ -451,5 +451,6 @@ pub(crate) fn snapshot_info(object: &ObjectFact) -> SnapshotInfo {
             Some(_) => format!("sha256:{}", object.hash),
         },
         checked: object.checked,
+        lock_provisional: object.basis == Some(LockBasis::Provisional),
     }
 }

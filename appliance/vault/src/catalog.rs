@@ -9,7 +9,9 @@ mod receipts;
 mod repos;
 
 use coffre_core::diskset::DiskSet;
-use coffre_core::fact::{Body, Born, ClientFact, DatasetFact, Fact, ObjectFact, PackFact};
+use coffre_core::fact::{
+    Body, Born, ClientFact, DatasetFact, Fact, LockBasis, ObjectFact, PackFact, SettledLock,
+};
 use coffre_core::ids::{ObjectId, PackId};
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
 use coffre_core::retention::ClockFact;
@@ -46,6 +48,8 @@ pub struct Catalog {
     census: census::Census,
     repos: repos::Repos,
     arrivals: BTreeMap<DatasetRef, Sittings>,
+    /// What has a lock that was given while the clocks disagreed.
+    in_doubt: BTreeSet<ObjectId>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +78,7 @@ impl Catalog {
                 self.moves.ended(id, into);
             }
             Fact::Object(object) => self.add_object(object),
+            Fact::Settled { locks } => locks.iter().for_each(|lock| self.settle(lock)),
             Fact::Folded { id, body } => {
                 if let Some(entry) = self.objects.get_mut(&id) {
                     if let Body::Inline(bytes) = &entry.fact.body
@@ -123,7 +128,23 @@ impl Catalog {
         }
         self.add_file(&fact);
         self.note_arrival(&fact);
+        if fact.basis.is_some() {
+            self.in_doubt.insert(id);
+        }
         self.objects.insert(id, Entry { order, fact });
+    }
+
+    fn settle(&mut self, lock: &SettledLock) {
+        if let Some(entry) = self.objects.get_mut(&lock.id) {
+            entry.fact.locked_until_ms = lock.until_ms;
+            entry.fact.basis = Some(LockBasis::Settled);
+            self.in_doubt.insert(lock.id);
+        }
+    }
+
+    /// Everything with a lock that was given while the clocks disagreed.
+    pub fn locked_in_doubt(&self) -> impl Iterator<Item = &ObjectFact> {
+        self.in_doubt.iter().filter_map(|id| self.object(id))
     }
 
     /// The facts that make this state again, in an order that does, each made when it is asked for: all of them at once

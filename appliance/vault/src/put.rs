@@ -14,8 +14,9 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use coffre_core::chunk::Chunker;
 use coffre_core::class::LockClass;
-use coffre_core::fact::{Body, Fact, ObjectFact};
+use coffre_core::fact::{Body, Fact, LockBasis, ObjectFact};
 use coffre_core::fault::{Fault, Result};
+use coffre_core::flaw::Flaw;
 use coffre_core::ids::{ContentHash, ObjectId, PackId};
 use coffre_core::kind::{Checked, Checker, Expected, Kind};
 use coffre_core::names::DatasetRef;
@@ -140,18 +141,21 @@ impl Put {
         let (file, hash) = self.file_and_hash()?;
         let checked = self.checked();
         let lock = file != Some(FileKind::Locks);
+        let clock = self.core.retention();
+        let doubted = lock && clock.is_apart() && !self.core.flaws.has(Flaw::LocksInDoubt);
         let object = ObjectFact {
             id: ObjectId(self.core.random()),
             dataset: self.dataset.clone(),
             size: self.size,
             stored_bytes,
             received_ms: wall_ms,
-            locked_until_ms: if lock { self.core.locked_until_ms(self.class) } else { wall_ms },
+            locked_until_ms: if lock { clock.locked_until_ms(self.class) } else { wall_ms },
             class: self.class,
             hash,
             body,
             file,
             checked,
+            basis: doubted.then_some(LockBasis::Provisional),
         };
         let needs: Vec<PackId> = self.store.packs().to_vec();
         self.core.want_sealed(self.class, &needs)?;

@@ -79,6 +79,7 @@ pub(super) fn facts() -> Vec<Fact> {
         body: inline.clone(),
         file: Some(FileKind::Snapshots),
         checked: Some(Checked { kind: Kind::Odoo, finding: Finding::WebPage }),
+        basis: None,
     };
     let pack = PackFact {
         id: PACK,

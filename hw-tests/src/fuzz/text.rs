@@ -258,6 +258,7 @@ fn replies(_: &mut Rng) -> Vec<Vec<u8>> {
         locked_until_ms: 1_702_592_000_000,
         hash: format!("blake3:{}", ChunkId([1; 32])),
         checked: Some(Checked { kind: Kind::Postgres, finding: Finding::NoLastLine }),
+        lock_provisional: false,
     };
     let client = || "pc-fatima".parse::<ClientName>().expect("a name of the samples");
     let info = ClientInfo {

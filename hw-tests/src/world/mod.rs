@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 pub use bench::{Bench, Handed, Images};
 pub use check::Broken;
-pub use forget::{FORGET_FLAWS, ForgetCase, ForgetSeen, forget};
+pub use forget::{FORGET_FLAWS, ForgetCase, ForgetSeen, forget, wrong_clock};
 pub use hands::SimHands;
 pub use machine::Machine;
 use model::Model;

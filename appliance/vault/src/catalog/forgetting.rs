@@ -155,6 +155,7 @@ impl Catalog {
         self.condemned.objects.remove(id);
         let Some(entry) = self.objects.remove(id) else { return };
         self.by_order.remove(&entry.order);
+        self.in_doubt.remove(id);
         if let Body::Inline(bytes) = &entry.fact.body
             && self.inline.remove(&(entry.order, *id))
         {

@@ -249,7 +249,7 @@ fn info(core: &Core, dataset: &DatasetRef) -> DatasetInfo {
             keep: policy.keep,
             set_ms: policy.set_ms,
             snapshots: objects.len() as u64,
-            locked: objects.iter().filter(|o| !clock.has_passed(o.locked_until_ms)).count() as u64,
+            locked: objects.iter().filter(|o| !clock.has_passed(o.lock_ends_ms())).count() as u64,
             logical_bytes: objects.iter().map(|o| o.size).sum(),
             newest_ms: objects.last().map(|o| o.received_ms),
             kind: match catalog.expected(dataset) {

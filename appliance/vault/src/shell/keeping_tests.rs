@@ -11,6 +11,7 @@ use crate::{Vault, Which};
 use coffre_core::fault::Class;
 use coffre_core::ids::ObjectId;
 use coffre_core::wire::{DiskState, Light, ReceiptFacts};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread::sleep;
@@ -102,22 +103,72 @@ fn pass(vault: &Vault, clock: &Moved, left_ms: u64) {
     });
 }
 
+/// A vault for trying out; its state folder.
+fn made(scratch: &Path) -> PathBuf {
+    let disks: Vec<_> = (0..3).map(|n| scratch.join(format!("disk{n}"))).collect();
+    disks.iter().for_each(|disk| std::fs::create_dir(disk).expect("scratch"));
+    let state = scratch.join("state");
+    let plan = InitPlan { state: state.clone(), disks, geometry: None, name: "office".into(), try_out: true };
+    init(&plan, &|_, _, _, _| Ok(b"an authority".to_vec())).expect("made");
+    state
+}
+
+fn opened(state: &Path, clock: &Moved) -> Vault {
+    let folder = StateFolder::new(state);
+    let holder = crate::disk::Holder::default();
+    Vault::of(House::open_by(folder, Opening::Again, holder, Arc::new(clock.clone())).expect("opens"))
+}
+
+/// A push in 2106: its lock is provisional, holds as long as the clocks disagree, and is set when they agree, across a restart too. Should the
+/// clock turn out to have lagged then, the lock is longer by as much.
+#[test]
+fn what_a_wrong_clock_locked_is_set_when_the_clocks_agree() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let (state, clock) = (made(scratch.path()), Moved::default());
+    let vault = opened(&state, &clock);
+    vault.client_add(&"pc".parse().expect("a name"), None, None).expect("added");
+    let before = put(&vault, "pc/docs", b"before").snapshot;
+    assert!(!before.lock_provisional);
+    let ahead_ms = 80 * 365 * DAY_MS;
+    clock.wall_ms.fetch_add(ahead_ms, SeqCst);
+    let there = put(&vault, "pc/docs", b"in 2106").snapshot;
+    assert!(there.lock_provisional && there.locked_until_ms > before.locked_until_ms + ahead_ms - DAY_MS);
+    let info = |vault: &Vault| {
+        let reader = vault.read(&dataset("pc/docs"), Which::Id(there.id)).expect("readable");
+        let info = reader.info();
+        (info.lock_provisional, info.locked_until_ms)
+    };
+    assert_eq!(info(&vault), (true, there.locked_until_ms));
+    vault.close();
+    drop(vault);
+    let vault = opened(&state, &clock);
+    assert_eq!(info(&vault), (true, there.locked_until_ms), "a restart settles nothing");
+    // Somebody puts the clock right.
+    clock.wall_ms.fetch_sub(ahead_ms, SeqCst);
+    until("it is set", || !info(&vault).0);
+    let set_ms = info(&vault).1;
+    let class_ms = there.class.millis();
+    assert!(set_ms >= before.locked_until_ms && set_ms <= clock.wall_ms() + class_ms, "{set_ms}");
+    // Off for ten days: the retention clock lags, and is told so.
+    vault.close();
+    drop(vault);
+    clock.off_ms(OFF_MS);
+    let vault = opened(&state, &clock);
+    let told = vault.clock_attest(clock.wall_ms()).expect("attested");
+    assert_eq!(info(&vault), (false, set_ms + told.leapt_ms));
+    assert!(told.leapt_ms > OFF_MS - DAY_MS);
+    vault.close();
+    drop(vault);
+    let vault = opened(&state, &clock);
+    assert_eq!(info(&vault), (false, set_ms + told.leapt_ms), "kept");
+    vault.close();
+}
+
 #[test]
 fn after_an_attested_time_nothing_expires_for_72_hours_and_restores_go_on_all_the_while() {
     let scratch = tempfile::tempdir().expect("scratch");
-    let disks: Vec<_> = (0..3).map(|n| scratch.path().join(format!("disk{n}"))).collect();
-    disks.iter().for_each(|disk| std::fs::create_dir(disk).expect("scratch"));
-    let state = scratch.path().join("state");
-    let plan = InitPlan { state: state.clone(), disks, geometry: None, name: "office".into(), try_out: true };
-    init(&plan, &|_, _, _, _| Ok(b"an authority".to_vec())).expect("made");
-    let clock = Moved::default();
-    let open = || {
-        let folder = StateFolder::new(&state);
-        Vault::of(
-            House::open_by(folder, Opening::Again, crate::disk::Holder::default(), Arc::new(clock.clone()))
-                .expect("opens"),
-        )
-    };
+    let (state, clock) = (made(scratch.path()), Moved::default());
+    let open = || opened(&state, &clock);
 
     let vault = open();
     vault.client_add(&"pc".parse().expect("a name"), None, None).expect("added");
@@ -155,6 +206,8 @@ fn after_an_attested_time_nothing_expires_for_72_hours_and_restores_go_on_all_th
     // What comes now is locked by the later of the clocks.
     let late = put(&vault, "pc/late", b"while in doubt").snapshot;
     assert!(late.locked_until_ms >= clock.wall_ms() - DAY_MS + late.class.millis());
+
+    assert!(late.lock_provisional);
 
     // The owner is not believed further than the system's clock, nor far from it.
     assert_eq!(vault.clock_attest(shown.retention_ms).expect_err("ten days ago").class, Class::Refused);

@@ -147,7 +147,7 @@ impl Core {
         let judged = |(object, hidden_ms, condemned_ms): (ObjectFact, Option<u64>, Option<u64>)| {
             let file = Candidate {
                 received_ms: object.received_ms,
-                locked_until_ms: object.locked_until_ms,
+                locked_until_ms: object.lock_ends_ms(),
                 incomplete: false,
             };
             let verdict = judge_file(&file, hidden_ms, object.class, now_ms, self.flaws);

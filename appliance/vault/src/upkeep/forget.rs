@@ -141,7 +141,7 @@ impl Core {
                 let Some(fact) = catalog.object(id) else { continue };
                 candidates.push(Candidate {
                     received_ms: fact.received_ms,
-                    locked_until_ms: fact.locked_until_ms,
+                    locked_until_ms: fact.lock_ends_ms(),
                     incomplete: catalog.is_incomplete(fact),
                 });
                 // Bodies are large and not judged.
@@ -298,7 +298,7 @@ impl Core {
             };
             for one in judged.into_iter().filter(|j| due.contains(&j.object.id)) {
                 let over =
-                    clock.has_passed(one.object.locked_until_ms) || self.flaws.has(Flaw::ForgetUnderLock);
+                    clock.has_passed(one.object.lock_ends_ms()) || self.flaws.has(Flaw::ForgetUnderLock);
                 let goes = !one.verdict.keeps() && (over || self.flaws.has(Flaw::CountPastLock));
                 if goes { &mut freed } else { &mut pardoned }.push(one.object.id);
             }
@@ -392,6 +392,7 @@ pub(super) fn light(fact: &ObjectFact) -> ObjectFact {
         hash: fact.hash,
         file: fact.file,
         checked: fact.checked,
+        basis: fact.basis,
         body: coffre_core::fact::Body::Inline(Vec::new().into()),
     }
 }

@@ -83,6 +83,7 @@ impl Core {
             return Ok(Did::Nothing);
         }
         self.note_clock(false);
+        self.settle_locks()?;
         // What is moved must not end up with less tolerance than it had: with disks missing it stays where it is.
         let whole = self.with(|e| e.whole());
         if self.with(|e| e.checkpoint_due()) {

@@ -1,8 +1,9 @@
 //! What must hold in the world of forgetting, after each step and in the end.
 
-use super::{DATASETS, HOUR_MS, MANY, REPO, World, name_of};
+use super::{DATASETS, DAY_MS, HOUR_MS, MANY, REPO, World, name_of};
 use crate::world::{Broken, check};
 use coffre_core::diskset::DiskSet;
+use coffre_core::fact::ObjectFact;
 use coffre_core::flaw::Flaws;
 use coffre_core::ids::{DiskNo, ObjectId, PackId};
 use coffre_core::retention::TimeEvidence;
@@ -180,6 +181,12 @@ impl World {
     pub(super) fn check_clean(&mut self) -> Result<(), Broken> {
         let (core, _) = self.on();
         let plan = core.forget_plan().map_err(|f| Broken(f.to_string()))?;
+        // The clocks agree by now: whatever they showed when it came, nothing is locked for longer than its class.
+        let longest = |class_ms: u64| self.true_ms + class_ms + 2 * DAY_MS;
+        let long = |o: &ObjectFact| o.lock_ends_ms() > longest(o.class.millis());
+        if let Some(left) = plan.snapshots.iter().find(|j| long(&j.object)) {
+            return Err(Broken(format!("snapshot {} is locked as a wrong clock had it", left.object.id)));
+        }
         if let Some(left) = plan.snapshots.iter().find(|j| !j.verdict.keeps()) {
             return Err(Broken(format!("snapshot {} may go and is still there", left.object.id)));
         }

@@ -12,8 +12,11 @@
 mod check;
 mod days;
 mod files;
+mod locks;
 mod mend;
 mod streams;
+
+pub use locks::wrong_clock;
 
 use super::{Broken, Case, Machine, SimHands};
 use crate::rng::{Rng, splitmix};
@@ -52,6 +55,8 @@ pub const FORGET_FLAWS: &[Flaw] = &[
     Flaw::CountIncomplete,
     Flaw::TrustWall,
     Flaw::IgnoreDoubt,
+    Flaw::LocksInDoubt,
+    Flaw::LocksMissLeaps,
     Flaw::NoSecondMark,
     Flaw::NoGrace,
     Flaw::ShareCondemned,
