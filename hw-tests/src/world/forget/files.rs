@@ -45,8 +45,10 @@ impl World {
 
     fn put_file(&mut self, core: &Arc<Core>) {
         let mut kind = KINDS[self.rng.index(KINDS.len())];
-        if kind == FileKind::Config && core.with(|e| e.catalog().repo_config(&name_of(REPO)).is_some()) {
-            // There is one: its door takes no other.
+        let taken =
+            !self.pending.is_empty() || core.with(|e| e.catalog().repo_config(&name_of(REPO)).is_some());
+        if kind == FileKind::Config && taken {
+            // There is one, or one may be on its way: its door takes them one by one, and no other.
             kind = FileKind::Data;
         }
         let len = match kind {
