@@ -13,8 +13,8 @@ use coffre_vault::ports::Disk;
 use coffre_vault::put::Put;
 use std::sync::Arc;
 
-/// Ballast: twice the journal between two checkpoints, and a segment.
-const BALLAST_LEN: u64 = 320 << 10;
+/// Ballast: three times the journal between two checkpoints, and a segment.
+const BALLAST_LEN: u64 = 384 << 10;
 
 /// A box that is up, with ballast and a data set with short locks.
 fn short(k: u8, m: u8, seed: u64) -> Bench {

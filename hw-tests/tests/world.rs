@@ -51,6 +51,7 @@ fn acknowledged_snapshots_survive() {
     let awake = seen.acked > seeds && seen.cuts > seeds && seen.read > seeds;
     assert!(seen.torn <= 2 + seeds / 1_000, "disks show two histories too often: {seen:?}");
     assert!(alone || awake, "the world sleeps: {seen:?}");
+    assert!(alone || seen.littered > 0, "no foreign files anywhere");
 }
 
 /// G1: every set of at most m lost disks, for the small geometries and 4+2.

@@ -14,7 +14,6 @@ use crate::retention::ClockFact;
 use crate::shard::PackDigest;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
-use std::borrow::Borrow;
 
 /// The beginning of a vault.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -324,35 +323,6 @@ pub fn encode_facts(facts: &[Fact]) -> Vec<u8> {
     out
 }
 
-/// Longest head of a CBOR array: one byte and a length of eight.
-const ARRAY_HEAD: usize = 9;
-
-/// Encodes the same bytes as [`encode_facts`] from facts that come one by one, of which no two need to be in memory. Returns a
-/// buffer and where the bytes begin in it.
-pub(crate) fn encode_each(facts: impl IntoIterator<Item: Borrow<Fact>>) -> (Vec<u8>, usize) {
-    let mut out = vec![0; ARRAY_HEAD];
-    let mut count = 0;
-    for fact in facts {
-        minicbor::Encoder::new(&mut out).encode(fact.borrow()).expect("encoding into memory");
-        count += 1;
-    }
-    let mut head = Vec::with_capacity(ARRAY_HEAD);
-    minicbor::Encoder::new(&mut head).array(count).expect("encoding into memory");
-    let start = ARRAY_HEAD - head.len();
-    out[start..ARRAY_HEAD].copy_from_slice(&head);
-    (out, start)
-}
-
-/// Reads facts one by one; `None` when the bytes are not exactly a list of facts, which may show after some of them were
-/// given. Never panics.
-pub(crate) fn decode_each(bytes: &[u8], mut take: impl FnMut(Fact)) -> Option<()> {
-    let mut decoder = minicbor::Decoder::new(bytes);
-    for _ in 0..decoder.array().ok()?? {
-        take(decoder.decode().ok()?);
-    }
-    (decoder.position() == bytes.len()).then_some(())
-}
-
 /// Reads facts back; `None` when the bytes are not exactly a list of facts. Never panics.
 pub fn decode_facts(bytes: &[u8]) -> Option<Vec<Fact>> {
     let mut decoder = minicbor::Decoder::new(bytes);
@@ -411,26 +381,6 @@ mod tests {
             Fact::Hidden { at_ms: 9, objects: vec![ObjectId([1; 16])] },
             Fact::Shown { objects: vec![ObjectId([1; 16])] },
         ]
-    }
-
-    #[test]
-    fn one_by_one_they_are_the_same_bytes() {
-        for count in [0, 1, 23, 24, 255, 256, 70_000] {
-            let facts: Vec<Fact> = sample().into_iter().cycle().take(count).collect();
-            let (out, start) = encode_each(&facts);
-            assert_eq!(out[start..], encode_facts(&facts), "{count}");
-            let mut back = Vec::new();
-            assert_eq!(decode_each(&out[start..], |fact| back.push(fact)), Some(()));
-            assert_eq!(back, facts);
-        }
-        let bytes = encode_facts(&sample());
-        assert_eq!(decode_each(&bytes[..bytes.len() - 1], |_| {}), None);
-        assert_eq!(decode_each(&[&bytes[..], &[0]].concat(), |_| {}), None);
-        for bit in 0..bytes.len() * 8 {
-            let mut bad = bytes.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            let _ = decode_each(&bad, |_| {});
-        }
     }
 
     #[test]

@@ -7,10 +7,11 @@
 //! no key with the original, even with the same root.
 //!
 //! Each AEAD key is bound to something random that is never used twice (a pack id, the salt of a mount or of a
-//! checkpoint). That is what lets nonces be plain counters: see `aead.rs`.
+//! checkpoint). That is what lets nonces be plain counters: see `aead.rs`. The keys of journal records are bound to what they
+//! seal besides: a salt lives as long as a mount, and a machine's memory may be put back to a moment in it.
 
 use crate::aead::AeadKey;
-use crate::ids::{ChunkId, PackId, VaultId};
+use crate::ids::{ChunkId, PackId, RecordHash, VaultId};
 use crate::names::ClientName;
 use crate::steps::Steps;
 use std::fmt;
@@ -24,6 +25,8 @@ const TOC: &str = "coffre 2026 v1 table of contents";
 const PADDING: &str = "coffre 2026 v1 pack padding";
 /// Bodies of journal records.
 const JOURNAL: &str = "coffre 2026 v1 journal";
+/// What ties a record's key to its content.
+const JOURNAL_CONTENT: &str = "coffre 2026 v1 journal content";
 /// Checkpoints of the journal.
 const CHECKPOINT: &str = "coffre 2026 v1 checkpoint";
 /// The keyed hash in a disk's label.
@@ -78,6 +81,7 @@ pub struct KeyRing {
     toc: Branch,
     padding: Branch,
     journal: Branch,
+    journal_content: Branch,
     checkpoint: Branch,
     label: Branch,
     chunk_id: Branch,
@@ -106,6 +110,7 @@ impl KeyRing {
             toc: branch(TOC),
             padding: branch(PADDING),
             journal: branch(JOURNAL),
+            journal_content: branch(JOURNAL_CONTENT),
             checkpoint: branch(CHECKPOINT),
             label: branch(LABEL),
             chunk_id: branch(CHUNK_ID),
@@ -132,9 +137,20 @@ impl KeyRing {
         AeadKey::new(&self.derive(&self.toc, &pack.0))
     }
 
-    /// The key of the journal records of one mount, by the random salt in its Mount record.
-    pub fn journal_key(&self, salt: &[u8; 16]) -> AeadKey {
-        AeadKey::new(&self.derive(&self.journal, salt))
+    /// The key of one journal record: by the random salt in its Mount record, its number, the hash of the record before it, and
+    /// its content's tag. A box whose memory was put back to an earlier moment, and that goes on differently from there, seals
+    /// under other keys.
+    pub fn record_key(&self, salt: &[u8; 16], seq: u64, prev: &RecordHash, tag: &[u8; 16]) -> AeadKey {
+        let mut hasher = blake3::Hasher::new_keyed(&self.journal);
+        hasher.update(&self.vault.0).update(salt).update(&seq.to_le_bytes()).update(&prev.0).update(tag);
+        AeadKey::new(&Zeroizing::new(*hasher.finalize().as_bytes()))
+    }
+
+    /// The tag of a record's content: a keyed hash of its header, without the tag, and of its facts.
+    pub fn record_tag(&self, header: &[u8], plain: &[u8]) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.journal_content);
+        let hash = hasher.update(&self.vault.0).update(header).update(plain).finalize();
+        std::array::from_fn(|i| hash.as_bytes()[i])
     }
 
     /// The key of one checkpoint, by its random salt.
@@ -273,7 +289,11 @@ mod tests {
             seal(keys.pack_key(PackId([1; 16]))),
             seal(keys.pack_key(PackId([2; 16]))),
             seal(keys.toc_key(PackId([1; 16]))),
-            seal(keys.journal_key(&[1; 16])),
+            seal(keys.record_key(&[1; 16], 1, &RecordHash([1; 32]), &[1; 16])),
+            seal(keys.record_key(&[1; 16], 2, &RecordHash([1; 32]), &[1; 16])),
+            seal(keys.record_key(&[1; 16], 1, &RecordHash([2; 32]), &[1; 16])),
+            seal(keys.record_key(&[1; 16], 1, &RecordHash([1; 32]), &[2; 16])),
+            keys.record_tag(b"header", b"plain").to_vec(),
             seal(keys.checkpoint_key(&[1; 16])),
             keys.chunk_id(&client, b"x").0.to_vec(),
             keys.chunk_id(&"pd".parse().expect("valid"), b"x").0.to_vec(),

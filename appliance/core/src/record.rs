@@ -5,10 +5,13 @@
 //! one before, so that histories that parted can be told apart; each says what the box then knew to be durable
 //! on every disk, so that a disk that lied or came back old is convicted by the others.
 
+use crate::aead::{AeadKey, TAG_LEN};
 use crate::bytes::{BLOCK, Fields, blocks, purpose_hash, put};
 use crate::diskset::DiskSet;
+use crate::fault::Result;
 use crate::geometry::MAX_DISKS;
 use crate::ids::{RecordHash, VaultId};
+use crate::keys::KeyRing;
 use crate::label::MAX_EPOCH;
 
 /// Bytes before the sealed body.
@@ -55,6 +58,8 @@ pub struct Header {
     pub durable: [u64; MAX_DISKS],
     /// Newest acknowledged record when this one was made.
     pub acked: u64,
+    /// Tag of the content, which its key is derived from; [`seal`] puts it in.
+    pub tag: [u8; 16],
 }
 
 /// A header with the hash that names the record.
@@ -89,12 +94,12 @@ impl Header {
             put(&mut out, 104 + 8 * i, &seq.to_le_bytes());
         }
         put(&mut out, 168, &self.acked.to_le_bytes());
+        put(&mut out, 176, &self.tag);
         out
     }
 
-    /// The bytes that the seal of a body of `body_len` bytes binds.
-    pub fn associated_data(&self, body_len: usize) -> [u8; HASHED] {
-        self.fields(body_len)
+    fn key(&self, keys: &KeyRing) -> AeadKey {
+        keys.record_key(&self.salt, self.seq, &self.prev, &self.tag)
     }
 
     fn parse(fields: &Fields<'_>) -> Option<Self> {
@@ -119,8 +124,24 @@ impl Header {
             salt: fields.array(80)?,
             durable,
             acked: fields.u64(168)?,
+            tag: fields.array(176)?,
         })
     }
+}
+
+/// Seals facts as a record. The same header and facts always give the same bytes; any others another key.
+pub fn seal(keys: &KeyRing, header: Header, plain: &[u8]) -> Result<(Meta, Vec<u8>)> {
+    let untagged = Header { tag: [0; 16], ..header };
+    let len = plain.len() + TAG_LEN;
+    let header = Header { tag: keys.record_tag(&untagged.fields(len), plain), ..header };
+    let mut body = Vec::with_capacity(len);
+    header.key(keys).seal(header.seq, &header.fields(len), plain, &mut body)?;
+    Ok(encode(header, &body))
+}
+
+/// Opens a record's body. `Corrupt` when it was not sealed under these keys.
+pub fn open(keys: &KeyRing, header: &Header, body: &[u8]) -> Result<Vec<u8>> {
+    header.key(keys).open(header.seq, &header.fields(body.len()), body)
 }
 
 /// Draws a record: header, sealed `body`, zeros to whole blocks. `body` is at most [`MAX_BODY`] bytes.
@@ -158,6 +179,41 @@ pub fn decode(vault: VaultId, bytes: &[u8]) -> Found<'_> {
         Some((meta, body)) => Found::Record(meta, body),
         None => Found::Junk,
     }
+}
+
+/// Most ways in which pages are put together before it is given up.
+const MAX_WAYS: usize = 4_096;
+
+/// Blocks that the record takes that begins with this block, by its own word; `None` when it does not begin like one.
+pub fn claimed_blocks(vault: VaultId, first: &[u8]) -> Option<usize> {
+    let body_len = Fields(first).u32(12)? as usize;
+    (begins(vault, first) && body_len <= MAX_BODY).then(|| blocks(HEADER_LEN + body_len) / BLOCK)
+}
+
+/// A whole record out of several disks' copies of it, each with some bad blocks: `choices[i]` are the different blocks that
+/// stand at block `i`, the first of them block 0. The hash of the record says which are the right ones.
+pub fn piece_together(vault: VaultId, choices: &[Vec<&[u8]>]) -> Option<(Meta, Vec<u8>)> {
+    let ways = choices.iter().try_fold(1usize, |ways, at| ways.checked_mul(at.len()))?;
+    if ways > MAX_WAYS {
+        return None;
+    }
+    (0..ways).find_map(|mut way| {
+        let mut bytes = Vec::with_capacity(choices.len() * BLOCK);
+        for at in choices {
+            bytes.extend_from_slice(at[way % at.len()]);
+            way /= at.len();
+        }
+        match decode(vault, &bytes) {
+            Found::Record(meta, _) if meta.padded_len == bytes.len() => Some((meta, bytes)),
+            _ => None,
+        }
+    })
+}
+
+/// Whether a block begins like a record of this vault, whole or not.
+pub fn begins(vault: VaultId, block: &[u8]) -> bool {
+    let fields = Fields(block);
+    fields.array(0).as_ref() == Some(MAGIC) && fields.vault(16) == Some(vault)
 }
 
 fn decode_record(vault: VaultId, bytes: &[u8]) -> Option<(Meta, &[u8])> {
@@ -198,6 +254,30 @@ mod tests {
             salt: [2; 16],
             durable: [8, 7, 0, 0, 0, 0, 0, 0],
             acked: 7,
+            tag: [3; 16],
+        }
+    }
+
+    #[test]
+    fn a_key_never_seals_two_contents() {
+        let keys = KeyRing::new(&crate::keys::RootKey::new([3; 32]), VaultId([7; 16]));
+        let sealed = |header: Header, plain: &[u8]| seal(&keys, header, plain).expect("seals");
+        let (meta, bytes) = sealed(sample(), b"facts");
+        assert_eq!(sealed(sample(), b"facts"), (meta, bytes.clone()), "the same is the same");
+        let Found::Record(found, body) = decode(VaultId([7; 16]), &bytes) else { panic!("it reads") };
+        assert_eq!((found, open(&keys, &found.header, body).expect("opens")), (meta, b"facts".to_vec()));
+        // The machine's memory was put back, and it goes on differently: by other facts, or by what it knows of the disks.
+        let others = [
+            sealed(sample(), b"other"),
+            sealed(Header { acked: 8, ..sample() }, b"facts"),
+            sealed(Header { prev: RecordHash([2; 32]), ..sample() }, b"facts"),
+            sealed(Header { seq: 10, ..sample() }, b"facts"),
+        ];
+        for (other, _) in others {
+            let tag = other.header.tag;
+            assert!(tag != meta.header.tag);
+            let wrong = Header { tag, ..found.header };
+            assert!(open(&keys, &wrong, body).is_err(), "another key");
         }
     }
 
@@ -218,6 +298,30 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(decode(VaultId([7; 16]), &bad), Found::Junk, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn two_copies_with_different_bad_blocks_make_a_whole_record() {
+        let vault = VaultId([7; 16]);
+        let (meta, bytes) = encode(sample(), &(0..30_000u32).map(|n| n as u8).collect::<Vec<u8>>());
+        let broken = |blocks: &[usize]| {
+            let mut bad = bytes.clone();
+            blocks.iter().for_each(|no| bad[no * BLOCK + 300] ^= 1);
+            bad
+        };
+        let whole = |a: &[usize], b: &[usize]| {
+            let (a, b) = (broken(a), broken(b));
+            assert_eq!(claimed_blocks(vault, &a), Some(8));
+            let choices = a.chunks(BLOCK).zip(b.chunks(BLOCK));
+            let choices: Vec<Vec<&[u8]>> =
+                choices.map(|(a, b)| if a == b { vec![a] } else { vec![a, b] }).collect();
+            piece_together(vault, &choices)
+        };
+        assert_eq!(whole(&[1], &[5]), Some((meta, bytes.clone())));
+        assert_eq!(whole(&[0, 2, 4], &[1, 3, 7]), Some((meta, bytes.clone())));
+        assert_eq!(whole(&[3], &[3]), None, "the same block is bad on both");
+        let many: Vec<&[u8]> = vec![&bytes[..BLOCK]; 9];
+        assert_eq!(piece_together(vault, &vec![many; 8]), None, "too many ways");
     }
 
     #[test]

@@ -113,11 +113,7 @@ fn facts() -> Vec<Fact> {
 }
 
 fn sealed(header: Header, facts: &[Fact]) -> (Meta, Vec<u8>) {
-    let plain = encode_facts(facts);
-    let mut body = Vec::new();
-    let aad = header.associated_data(plain.len() + TAG);
-    keys().journal_key(&header.salt).seal(header.seq, &aad, &plain, &mut body).expect("seals");
-    record::encode(header, &body)
+    record::seal(&keys(), header, &encode_facts(facts)).expect("seals")
 }
 
 /// A Mount record and a record of facts, as they stand at the beginning of a segment.
@@ -131,6 +127,7 @@ fn records() -> (Vec<u8>, [Meta; 2]) {
         salt: SALT,
         durable: [0; 8],
         acked: 0,
+        tag: [0; 16],
     };
     let (first, mount_bytes) = sealed(mount, &[]);
     let second = Header {
@@ -183,8 +180,7 @@ fn records_of_version_1() {
         panic!("the record of facts reads")
     };
     assert_eq!((meta, meta.header.prev), (facts_meta, mount.hash));
-    let aad = meta.header.associated_data(body.len());
-    let plain = keys().journal_key(&SALT).open(2, &aad, body).expect("opens");
+    let plain = record::open(&keys(), &meta.header, body).expect("opens");
     assert_eq!(decode_facts(&plain), Some(facts()));
 }
 

@@ -12,7 +12,7 @@ use crate::init::{at, check_apart, check_state, check_text, draw, undo_state, wr
 use crate::layout;
 use crate::limits::Limits;
 use crate::ports::{Disk, DiskError, DiskResult};
-use crate::renew::replace_slots;
+use crate::renew::{replace_slots, replace_whole};
 use crate::state::{BoxDisk, BoxFile, IDENTITY_FILE, KEYS_FILE, StateFolder};
 use crate::survey::{Images, NotOurs, Strange, Survey, peek_label, survey_sharing};
 use coffre_core::fact::Born;
@@ -81,6 +81,7 @@ pub fn adopt(state: &Path, disks: &[PathBuf], words: &[String]) -> Result<AdoptO
         folder.write(KEYS_FILE, &slots)?;
         for one in given.iter().filter(|g| standing.roster.number(g.survey.label.disk).is_some()) {
             give_slots(&one.disk, &slots).map_err(|e| at(&one.path, &e))?;
+            explain(&one.disk);
         }
         folder.write_box(&kept)
     };
@@ -158,6 +159,14 @@ fn read_disks(
     match trouble {
         Some(fault) if given.is_empty() => Err(fault),
         _ => Ok(given),
+    }
+}
+
+/// Puts the note for people on a disk that lacks it. A disk that takes the slots and not the note is no trouble.
+fn explain(disk: &FsDisk) {
+    let text = layout::README_TEXT.as_bytes();
+    if disk.len(layout::README).is_err() {
+        let _ = replace_whole(disk, layout::README, text);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::clock::{SystemClock, SystemEntropy};
 use crate::disk::{FsDisk, Holder, is_empty_dir, is_mount_point, same_file_system};
 use crate::limits::Limits;
 use crate::ports::{Clock, Disk, DiskError, Entropy};
+use crate::renew::replace_whole;
 use crate::shell::{House, Opening};
 use crate::state::{BoxDisk, BoxFile, IDENTITY_FILE, KEYS_FILE, StateFolder};
 use crate::survey::peek_label;
@@ -343,6 +344,7 @@ pub(crate) fn write_disk(
     disk.write_at(layout::KEYS, 0, slots)?;
     disk.sync(layout::KEYS)?;
     disk.close(layout::KEYS);
+    replace_whole(&disk, layout::README, layout::README_TEXT.as_bytes())?;
     lane::format(&disk, label, keys)?;
     disk.close(layout::LABEL);
     Ok(())
@@ -378,6 +380,7 @@ pub(crate) fn undo_disk(disk: &Path) {
     let names = [
         layout::LABEL,
         layout::KEYS,
+        layout::README,
         layout::JOURNAL,
         layout::CHECKPOINTS,
         layout::SHARDS,

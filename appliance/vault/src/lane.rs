@@ -14,8 +14,8 @@ pub use prepare::Prepare;
 use crate::ballast;
 use crate::inspect::{Damage, Wanted};
 use crate::layout;
-use crate::ports::{Disk, DiskError, DiskResult};
-use crate::survey::Tip;
+use crate::ports::{Disk, DiskError, DiskResult, EntryKind};
+use crate::survey::{Tip, numbers};
 use coffre_core::bytes::BLOCK;
 use coffre_core::coord::{Anchor, Spot};
 use coffre_core::flaw::{Flaw, Flaws};
@@ -25,6 +25,9 @@ use coffre_core::label::Label;
 use coffre_core::scrub::Thing;
 use coffre_core::shard::{EncodedPack, Rebuilt};
 use std::sync::Arc;
+
+/// Most shards made again and not proved that are removed from a folder at once: the disk must answer in time.
+const MOST_UNPROVED: usize = 10_000;
 
 /// Something for a disk to do. Durable when it returns `Ok`, each of them.
 #[derive(Clone, Debug)]
@@ -251,11 +254,11 @@ impl Hand<'_> {
     }
 
     fn segments(&self) -> DiskResult<Vec<u32>> {
-        match self.disk.list(layout::JOURNAL) {
-            Ok(names) => Ok(names.iter().filter_map(|n| layout::segment_number(n)).collect()),
-            Err(DiskError::NotFound(_)) => Ok(Vec::new()),
-            Err(e) => Err(e),
-        }
+        numbers(self.disk, layout::JOURNAL, layout::segment_number)
+    }
+
+    fn checkpoints(&self) -> DiskResult<Vec<u64>> {
+        numbers(self.disk, layout::CHECKPOINTS, layout::checkpoint_seq)
     }
 
     fn journal(&self, pieces: &[(Spot, Vec<u8>)], segment_len: u32) -> DiskResult<()> {
@@ -357,32 +360,49 @@ impl Hand<'_> {
         for n in self.segments()?.into_iter().filter(|n| *n < anchor.end.segment) {
             let path = layout::segment(n);
             self.disk.close(&path);
-            self.disk.remove(&path)?;
+            self.remove(&path)?;
         }
         self.sync_dir(layout::JOURNAL)?;
-        let names = match self.disk.list(layout::CHECKPOINTS) {
-            Err(DiskError::NotFound(_)) => return Ok(()),
-            other => other?,
-        };
-        for seq in names.iter().filter_map(|n| layout::checkpoint_seq(n)).filter(|s| *s < anchor.seq) {
-            self.disk.remove(&layout::checkpoint(seq))?;
+        for seq in self.checkpoints()?.into_iter().filter(|s| *s < anchor.seq) {
+            self.remove(&layout::checkpoint(seq))?;
         }
         self.sync_dir(layout::CHECKPOINTS)
     }
 
+    /// Removes a file of ours. Something else under its name is nobody's, and stays.
+    fn remove(&self, path: &str) -> DiskResult<()> {
+        match self.disk.remove(path) {
+            Err(e) if e.is_no_file() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Only folders of ours are looked into, and only names that belong there count.
     fn list_shards(&self) -> DiskResult<Done> {
-        let dirs = match self.disk.list(layout::SHARDS) {
-            Ok(dirs) => dirs,
-            Err(DiskError::NotFound(_)) => Vec::new(),
-            Err(e) => return Err(e),
-        };
         let mut shards = Vec::new();
-        for dir in dirs {
-            let names = self.disk.list(&format!("{}/{dir}", layout::SHARDS))?;
-            shards.extend(names.iter().filter_map(|n| layout::shard_pack(n)));
+        for dir in layout::shard_dirs() {
+            let mut unproved = Vec::new();
+            let here = |pack: Option<PackId>| pack.filter(|id| layout::shard_dir(*id) == dir);
+            let listed = self.disk.each(&dir, &mut |name, kind| {
+                if matches!(kind, EntryKind::File | EntryKind::Unknown) {
+                    shards.extend(here(layout::shard_pack(name)));
+                    if unproved.len() < MOST_UNPROVED {
+                        unproved.extend(here(layout::shard_new_pack(name)));
+                    }
+                }
+            });
+            match listed {
+                // Folders are made when a disk is; one that was taken away since is made again, for what is healed into it.
+                Err(DiskError::NotFound(_)) => {
+                    self.disk.make_dir(&dir)?;
+                    self.disk.sync_dir(layout::SHARDS)?;
+                }
+                other => other?,
+            }
             // Healing that was cut off; this lane is the only one that heals.
-            for pack in names.iter().filter_map(|n| layout::shard_new_pack(n)) {
-                self.disk.remove(&layout::shard_new(pack))?;
+            unproved.sort_unstable();
+            for pack in unproved {
+                self.remove(&layout::shard_new(pack))?;
             }
         }
         Ok(Done { shards, ..Done::default() })

@@ -16,6 +16,12 @@ pub const SHARDS: &str = "shards";
 pub const QUARANTINE: &str = "quarantine";
 /// A file of zeros that is removed when the journal finds no room.
 pub const BALLAST: &str = "ballast";
+/// What a person reads who finds the disk.
+pub const README: &str = "LISEZ-MOI.txt";
+/// What stands in it.
+pub const README_TEXT: &str = include_str!("readme.txt");
+/// What systems make by themselves in the topmost folder of a file system.
+const OF_THE_SYSTEM: [&str; 3] = ["lost+found", "System Volume Information", "$RECYCLE.BIN"];
 /// The witness, in the state folder.
 pub const WITNESS: &str = "witness";
 
@@ -69,6 +75,60 @@ pub fn shard_new_pack(name: &str) -> Option<PackId> {
 /// The pack of a shard from its file name.
 pub fn shard_pack(name: &str) -> Option<PackId> {
     name.strip_suffix(".shard")?.parse().ok()
+}
+
+/// Folders of ours on a disk; `""` is the topmost one.
+pub fn folders() -> impl Iterator<Item = String> {
+    ["", JOURNAL, CHECKPOINTS, QUARANTINE, SHARDS].map(String::from).into_iter().chain(shard_dirs())
+}
+
+/// What we give the name `name` in our folder `folder` to, if to anything: `Some(true)` for a folder.
+pub fn ours(folder: &str, name: &str) -> Option<bool> {
+    let (is_file, is_folder) = match folder {
+        "" => (
+            [LABEL, KEYS, BALLAST, README].contains(&name.strip_suffix(".new").unwrap_or(name)),
+            [JOURNAL, CHECKPOINTS, QUARANTINE, SHARDS].contains(&name) || OF_THE_SYSTEM.contains(&name),
+        ),
+        JOURNAL => (segment_number(name).is_some(), false),
+        CHECKPOINTS => (checkpoint_seq(name).is_some(), false),
+        QUARANTINE => (is_put_aside(name), false),
+        SHARDS => (false, name.len() == 1 && shard_dirs().any(|dir| is_last_part(&dir, name))),
+        _ => {
+            let pack = name.strip_suffix(".shard").or(name.strip_suffix(".new"));
+            let pack = pack.and_then(|p| p.parse::<PackId>().ok().filter(|id| id.to_string() == p));
+            (pack.is_some_and(|id| shard_dir(id) == folder), false)
+        }
+    };
+    (is_file || is_folder).then_some(is_folder)
+}
+
+/// Segment `n` that was put aside under the epoch `tag`.
+pub fn segment_aside(tag: u64, n: u32) -> String {
+    format!("{QUARANTINE}/{tag:016x}-{n:08x}.seg")
+}
+
+/// What stood in segment `n` from `offset` on.
+pub fn tail_aside(tag: u64, n: u32, offset: u32) -> String {
+    format!("{QUARANTINE}/{tag:016x}-{n:08x}-{offset:08x}.tail")
+}
+
+/// The checkpoint up to record `seq` that was put aside.
+pub fn checkpoint_aside(tag: u64, seq: u64) -> String {
+    format!("{QUARANTINE}/{tag:016x}-{seq:016x}.ckp")
+}
+
+fn is_put_aside(name: &str) -> bool {
+    let digits = |text: &str, len: usize| {
+        text.len() == len && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let Some((stem, ending)) = name.split_once('.') else { return false };
+    let parts: Vec<&str> = stem.splitn(4, '-').collect();
+    match (ending, &parts[..]) {
+        ("seg", [tag, n]) => digits(tag, 16) && digits(n, 8),
+        ("tail", [tag, n, offset]) => digits(tag, 16) && digits(n, 8) && digits(offset, 8),
+        ("ckp", [tag, seq]) => digits(tag, 16) && digits(seq, 16),
+        _ => false,
+    }
 }
 
 fn is_last_part(path: &str, name: &str) -> bool {

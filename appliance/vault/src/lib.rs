@@ -11,6 +11,7 @@ pub mod clock;
 pub mod core;
 pub mod disk;
 pub mod engine;
+pub mod foreign;
 pub mod get;
 pub mod index;
 mod init;

@@ -130,10 +130,11 @@ impl Limits {
 
 // A record of one commit more than its target still fits, and a record fits in a segment.
 const _: () = assert!(Limits::STANDARD.record_target + 2 * Limits::STANDARD.inline_max < MAX_BODY);
-// Ballast makes room for as much journal as is written before it is forgotten, and for a segment more.
+// Ballast makes room for as much journal as is written before it is forgotten, and for a segment more. What lies between the last
+// two checkpoints stays.
 const _: () = assert!(
     Limits::STANDARD.ballast_len
-        > 2 * Limits::STANDARD.checkpoint_after + Limits::STANDARD.segment_len as u64
+        > 3 * Limits::STANDARD.checkpoint_after + Limits::STANDARD.segment_len as u64
 );
 const _: () = assert!(MAX_BODY + 4096 < Limits::STANDARD.segment_len as usize);
 const _: () = assert!(Limits::STANDARD.pack_target < MAX_PACK_LEN);

@@ -58,6 +58,25 @@ impl DiskError {
     pub fn medium_fails(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() != io::ErrorKind::TimedOut)
     }
+
+    /// Whether something that is no file stands where a file was looked for: a folder, a pipe, a link, a device.
+    /// It says nothing of the disk's health.
+    pub fn is_no_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory)
+    }
+}
+
+/// What a name in a folder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A plain file.
+    File,
+    /// A folder.
+    Folder,
+    /// A pipe, a link, a socket, a device.
+    Other,
+    /// The disk does not say.
+    Unknown,
 }
 
 /// Result of a disk operation.
@@ -126,6 +145,13 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
     /// Names in the folder, sorted. `NotFound` if there is no such folder.
     fn list(&self, path: &str) -> DiskResult<Vec<String>>;
+
+    /// Shows the names in the folder one by one, in any order, with what each stands for. Where somebody has put millions of
+    /// them, nothing is kept but what `see` keeps. What is no UTF-8 is shown with `\u{fffd}` in it: nobody's name has that.
+    fn each(&self, path: &str, see: &mut dyn FnMut(&str, EntryKind)) -> DiskResult<()> {
+        self.list(path)?.iter().for_each(|name| see(name, EntryKind::Unknown));
+        Ok(())
+    }
 
     /// Moves a file on the same disk, replacing what is there.
     ///

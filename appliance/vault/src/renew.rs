@@ -53,7 +53,12 @@ pub fn newest(copies: impl IntoIterator<Item = SlotFile>) -> Option<SlotFile> {
 /// # Durability
 /// On `Ok` they are on stable storage. After a crash or an error the old ones or the new ones are there, whole.
 pub fn replace_slots(disk: &dyn Disk, slots: &[u8]) -> DiskResult<()> {
-    let fresh = format!("{}.new", layout::KEYS);
+    replace_whole(disk, layout::KEYS, slots)
+}
+
+/// Puts a small file under its name, in the topmost folder, whatever was there before. Durability as above.
+pub(crate) fn replace_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> DiskResult<()> {
+    let fresh = format!("{name}.new");
     match disk.create(&fresh) {
         // Left over from an attempt that was cut off.
         Err(DiskError::Exists(_)) => {
@@ -62,10 +67,10 @@ pub fn replace_slots(disk: &dyn Disk, slots: &[u8]) -> DiskResult<()> {
         }
         other => other?,
     }
-    let written = disk.write_at(&fresh, 0, slots).and_then(|_| disk.sync(&fresh));
+    let written = disk.write_at(&fresh, 0, bytes).and_then(|_| disk.sync(&fresh));
     disk.close(&fresh);
     written?;
-    disk.rename(&fresh, layout::KEYS)?;
+    disk.rename(&fresh, name)?;
     disk.sync_dir("")
 }
 

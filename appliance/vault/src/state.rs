@@ -316,6 +316,13 @@ impl StateFolder {
         let path = self.file(name);
         let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
+            // Whoever opens a pipe waits for somebody at its other end.
+            if !fs::metadata(&path)?.is_file() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "something that is no file stands there",
+                ));
+            }
             File::open(&path)?.take(MAX_FILE_LEN).read_to_end(&mut bytes)?;
             Ok(bytes)
         };

@@ -4,30 +4,37 @@
 //! checkpoints because they open. What is whole and does not open is somebody else's, and only counted. Nothing is changed, and a disk that fails half-way is not there. Everything is read from the
 //! medium: after a sync that failed, a daemon that starts again would find in the cache what no medium has.
 //!
+//! Only names of ours are looked at, of plain files, and bounds come after that: whatever else lies in the folders, and
+//! however much of it, hides nothing. A length is believed when what stands in front of the file says the same.
+//!
 //! A checkpoint of a large vault is tens of megabytes, and all disks have the same ones. Those who look at several disks look
 //! through one [`Images`]: a file of which an identical one is in memory is compared and not kept. Nobody waits for anybody while
 //! reading: a disk may hang.
 
 use crate::engine::open_record;
 use crate::layout;
-use crate::ports::{Disk, DiskError, DiskResult};
+use crate::ports::{Disk, DiskError, DiskResult, EntryKind};
 use coffre_core::buffer::Buffer;
 use coffre_core::bytes::BLOCK;
-use coffre_core::checkpoint::{self, MAX_CHECKPOINT_LEN};
-use coffre_core::coord::{Placed, Spot, View};
+use coffre_core::checkpoint::{self, Head, MAX_CHECKPOINT_LEN};
+use coffre_core::coord::{Anchor, Placed, Spot, View};
 use coffre_core::ids::{RecordHash, VaultId};
 use coffre_core::keys::KeyRing;
 use coffre_core::label::{BadLabel, LABEL_LEN, Label};
-use coffre_core::record::{Found, decode};
-use std::collections::HashMap;
+use coffre_core::record::{self, Found, decode};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
 
 /// Bytes read from the medium at once.
 const PIECE_LEN: usize = 4 << 20;
 /// Longest journal segment that is read, whatever a damaged disk says.
-const MAX_SEGMENT_LEN: u64 = 64 << 20;
-/// Most segment or checkpoint files that are looked at.
-const MAX_FILES: usize = 4096;
+pub(crate) const MAX_SEGMENT_LEN: u64 = 64 << 20;
+/// Most checkpoints of one disk that are kept in memory, the newest.
+const MAX_IMAGES: usize = 4;
+/// Most blocks of no record that are kept of one disk: 16 MiB.
+const MAX_STRAY: usize = 4096;
+/// Most bytes that are read of files that are called like segments and do not begin with a record.
+const MAX_DOUBTFUL_LEN: u64 = 256 << 20;
 
 /// What a disk shows.
 #[derive(Clone, Debug)]
@@ -42,6 +49,12 @@ pub struct Survey {
     pub checkpoints: HashMap<RecordHash, Arc<Vec<u8>>>,
     /// How its journal ended.
     pub tip: Tip,
+    /// Checkpoints of which a part is not as it was written, and their files.
+    pub damaged: Vec<(Anchor, Arc<Vec<u8>>)>,
+    /// Blocks in the journal that hold something and begin no whole record, by their place: parts of records that went bad.
+    pub stray: BTreeMap<Spot, Vec<u8>>,
+    /// The numbers of all files that are called like checkpoints and are not whole ones.
+    pub not_whole: Vec<u64>,
     /// What looks like the vault's and was not written with its keys.
     pub strange: Strange,
 }
@@ -166,6 +179,9 @@ pub fn survey_sharing(disk: &dyn Disk, keys: &KeyRing, images: &Images) -> Resul
         records: HashMap::new(),
         checkpoints: HashMap::new(),
         tip: Tip::default(),
+        damaged: Vec::new(),
+        not_whole: Vec::new(),
+        stray: BTreeMap::new(),
         strange,
     };
     read_checkpoints(disk, keys, images, &mut out)?;
@@ -173,61 +189,120 @@ pub fn survey_sharing(disk: &dyn Disk, keys: &KeyRing, images: &Images) -> Resul
     Ok(out)
 }
 
-fn names(disk: &dyn Disk, dir: &str) -> DiskResult<Vec<String>> {
-    match disk.list(dir) {
-        Ok(names) => Ok(names.into_iter().take(MAX_FILES).collect()),
-        Err(DiskError::NotFound(_)) => Ok(Vec::new()),
-        Err(e) => Err(e),
+/// The numbers of the files in a folder whose names `number` knows, in order. A folder or a pipe of such a name is none.
+pub(crate) fn numbers<N: Ord>(
+    disk: &dyn Disk,
+    folder: &str,
+    number: impl Fn(&str) -> Option<N>,
+) -> DiskResult<Vec<N>> {
+    let mut found = Vec::new();
+    let looked = disk.each(folder, &mut |name, kind| {
+        if matches!(kind, EntryKind::File | EntryKind::Unknown) {
+            found.extend(number(name));
+        }
+    });
+    match looked {
+        Ok(()) | Err(DiskError::NotFound(_)) => {}
+        Err(e) => return Err(e),
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The file's length; `None` when it is none, or not there any more.
+fn length(disk: &dyn Disk, path: &str) -> DiskResult<Option<u64>> {
+    match disk.len(path) {
+        Err(DiskError::NotFound(_)) => Ok(None),
+        Err(e) if e.is_no_file() => Ok(None),
+        other => other.map(Some),
     }
 }
 
 fn read_checkpoints(disk: &dyn Disk, keys: &KeyRing, images: &Images, out: &mut Survey) -> DiskResult<()> {
-    for seq in names(disk, layout::CHECKPOINTS)?.iter().filter_map(|n| layout::checkpoint_seq(n)) {
-        let path = layout::checkpoint(seq);
-        let len = disk.len(&path)?;
-        if len > MAX_CHECKPOINT_LEN {
-            continue;
+    let newest_first = numbers(disk, layout::CHECKPOINTS, layout::checkpoint_seq)?.into_iter().rev();
+    for seq in newest_first {
+        if out.checkpoints.len() + out.damaged.len() == MAX_IMAGES {
+            break;
         }
-        // A checkpoint that cannot be read is one this disk does not have; the others do.
-        let bytes = match from_medium(disk, &path, 0, len as usize) {
-            Ok(bytes) => bytes,
-            Err(e) if e.medium_fails() || matches!(e, DiskError::NotFound(_)) => continue,
-            Err(e) => return Err(e),
+        let Some((head, bytes)) = read_checkpoint(disk, keys.vault(), seq)? else {
+            out.not_whole.push(seq);
+            continue;
         };
-        if let Some(anchor) = checkpoint::verify(keys.vault(), &bytes).filter(|a| a.seq == seq) {
-            // One that is the same as one that opened opens.
-            if !images.has(anchor.hash, &bytes) && checkpoint::open_each(keys, &bytes, drop).is_err() {
-                out.strange.checkpoints += 1;
-                continue;
-            }
+        let anchor = head.anchor;
+        // One that is the same as one that opened opens.
+        if images.has(anchor.hash, &bytes)
+            || checkpoint::lacking(keys, &bytes).is_some_and(|bad| bad.is_empty())
+        {
             out.view.anchors.push(anchor);
             out.checkpoints.insert(anchor.hash, images.share(anchor.hash, bytes));
+            continue;
+        }
+        // All sums are right, and they need no key: somebody made them so.
+        out.strange.checkpoints += usize::from(checkpoint::verify(keys.vault(), &bytes).is_some());
+        out.not_whole.push(seq);
+        if checkpoint::is_ours(keys, &bytes) {
+            out.damaged.push((anchor, Arc::new(bytes)));
         }
     }
     Ok(())
 }
 
+/// A checkpoint's header and file. First the header is read: what follows is as long as that says.
+fn read_checkpoint(disk: &dyn Disk, vault: VaultId, seq: u64) -> DiskResult<Option<(Head, Vec<u8>)>> {
+    let path = layout::checkpoint(seq);
+    let Some(len) = length(disk, &path)?.filter(|len| *len <= MAX_CHECKPOINT_LEN) else { return Ok(None) };
+    // A checkpoint that cannot be read is one this disk does not have; the others do.
+    let head = checkpoint::head(vault, &read_through(disk, &path, BLOCK.min(len as usize))?);
+    let Some(head) = head.filter(|head| head.anchor.seq == seq && head.file_len == len) else {
+        return Ok(None);
+    };
+    Ok(Some((head, read_through(disk, &path, len as usize)?)))
+}
+
+/// First what begins with a record, all of it; then the rest, what is nearest to those first: a segment whose first block went
+/// bad lies among its siblings. Records say themselves what follows what, so nothing here decides by a file's number.
 fn read_journal(disk: &dyn Disk, keys: &KeyRing, out: &mut Survey) -> DiskResult<()> {
-    for segment in names(disk, layout::JOURNAL)?.iter().filter_map(|n| layout::segment_number(n)) {
+    let (mut ours, mut doubtful) = (Vec::new(), Vec::new());
+    for segment in numbers(disk, layout::JOURNAL, layout::segment_number)? {
         let path = layout::segment(segment);
-        let len = disk.len(&path)?.min(MAX_SEGMENT_LEN);
-        let bytes = read_through(disk, &path, len as usize)?;
-        scan(keys, segment, &bytes, out);
-        if out.tip.0.is_none_or(|(last, _)| last < segment) {
-            out.tip = Tip(Some((segment, *blake3::hash(&bytes).as_bytes())));
+        let len = length(disk, &path)?.unwrap_or(0).min(MAX_SEGMENT_LEN);
+        if len < BLOCK as u64 {
+            continue;
         }
+        // A record of facts may be as long as a megabyte and more: its first block is enough to see what this is.
+        let first = read_through(disk, &path, BLOCK)?;
+        if record::begins(keys.vault(), &first) {
+            let bytes = read_through(disk, &path, len as usize)?;
+            scan(keys, segment, &bytes, out);
+            out.tip = Tip(Some((segment, *blake3::hash(&bytes).as_bytes())));
+            ours.push(segment);
+        } else {
+            doubtful.push((segment, len));
+        }
+    }
+    let away = |n: u32| ours.iter().map(|o| o.abs_diff(n)).min().unwrap_or(n);
+    doubtful.sort_by_cached_key(|(n, _)| away(*n));
+    let mut left = MAX_DOUBTFUL_LEN;
+    for (segment, len) in doubtful {
+        let Some(rest) = left.checked_sub(len) else { break };
+        left = rest;
+        let bytes = read_through(disk, &layout::segment(segment), len as usize)?;
+        scan(keys, segment, &bytes, out);
     }
     Ok(())
 }
 
-/// How a disk's journal ends now.
-pub fn journal_tip(disk: &dyn Disk) -> DiskResult<Tip> {
-    let last = names(disk, layout::JOURNAL)?.iter().filter_map(|n| layout::segment_number(n)).max();
-    let Some(segment) = last else { return Ok(Tip::default()) };
-    let path = layout::segment(segment);
-    let len = disk.len(&path)?.min(MAX_SEGMENT_LEN);
-    let bytes = read_through(disk, &path, len as usize)?;
-    Ok(Tip(Some((segment, *blake3::hash(&bytes).as_bytes()))))
+/// How the journal of a disk of this vault ends now: its last segment that begins with a record.
+pub fn journal_tip(disk: &dyn Disk, vault: VaultId) -> DiskResult<Tip> {
+    for segment in numbers(disk, layout::JOURNAL, layout::segment_number)?.into_iter().rev() {
+        let path = layout::segment(segment);
+        let len = length(disk, &path)?.unwrap_or(0).min(MAX_SEGMENT_LEN);
+        if len >= BLOCK as u64 && record::begins(vault, &read_through(disk, &path, BLOCK)?) {
+            let bytes = read_through(disk, &path, len as usize)?;
+            return Ok(Tip(Some((segment, *blake3::hash(&bytes).as_bytes()))));
+        }
+    }
+    Ok(Tip::default())
 }
 
 /// The whole file; blocks that cannot be read are zeros, so that one bad sector costs its records and no more. A disk that
@@ -257,13 +332,20 @@ fn scan(keys: &KeyRing, segment: u32, bytes: &[u8], out: &mut Survey) {
                 out.strange.records += 1;
                 at += BLOCK;
             }
+            Found::Nothing => at += BLOCK,
             Found::Record(meta, _) if at + meta.padded_len <= bytes.len() => {
                 let spot = Spot { segment, offset: at as u32 };
                 out.view.records.push(Placed { meta, spot });
                 out.records.insert(meta.hash, bytes[at..at + meta.padded_len].into());
                 at += meta.padded_len;
             }
-            _ => at += BLOCK,
+            _ => {
+                let spot = Spot { segment, offset: at as u32 };
+                if out.stray.len() < MAX_STRAY {
+                    out.stray.insert(spot, bytes[at..at + BLOCK].to_vec());
+                }
+                at += BLOCK;
+            }
         }
     }
 }

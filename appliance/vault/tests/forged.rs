@@ -120,6 +120,7 @@ fn after(last: &record::Meta, vault: VaultId, kind: Kind, epoch: u64) -> Header 
         salt: [3; 16],
         durable: [last.header.seq + 1; 8],
         acked: last.header.seq + 1,
+        tag: [3; 16],
     }
 }
 
@@ -180,8 +181,12 @@ fn a_checkpoint_that_does_not_open_is_none() {
     file[32..40].copy_from_slice(&1_000_000u64.to_le_bytes());
     file[40..48].copy_from_slice(&1_000u64.to_le_bytes());
     file[48..80].copy_from_slice(&RecordHash([5; 32]).0);
-    let sum = purpose_hash("coffre 2026 v1 checkpoint", &[&file[..128], &file[BLOCK..]]);
-    file[128..160].copy_from_slice(&sum);
+    let head = purpose_hash("coffre 2026 v1 checkpoint", &[&file[..128]]);
+    file[128..160].copy_from_slice(&head);
+    for (no, piece) in (0u64..).zip(file[BLOCK..].chunks_mut(coffre_core::checkpoint::PIECE_LEN)) {
+        let sum = purpose_hash("coffre 2026 v1 checkpoint piece", &[&head, &no.to_le_bytes(), &piece[32..]]);
+        piece[..32].copy_from_slice(&sum);
+    }
     fs::write(it.disk(2).join("checkpoints/00000000000f4240.ckp"), &file).expect("written");
     let (_vault, status) = serves(&it, &large, "a checkpoint");
     names_disk(&it, &status, 2, "a checkpoint");

@@ -273,3 +273,23 @@ fn disks_with_less_room_than_the_vault_needs_itself_are_told_beforehand() {
     assert!(made.warnings.iter().any(|w| w.contains("Backups will be refused")), "{:?}", made.warnings);
     assert!(unmount().is_ok_and(|s| s.success()));
 }
+
+#[test]
+fn each_disk_says_what_it_is_to_whoever_finds_it() {
+    let (it, made) = Scratch::made(2);
+    let note = |n: usize| it.disk(n).join("LISEZ-MOI.txt");
+    for n in 0..2 {
+        let text = fs::read_to_string(note(n)).expect("there");
+        for word in ["24 mots", "24 recovery words", "coffre adopt", "format.md", "keys.age"] {
+            assert!(text.contains(word), "{word}");
+        }
+    }
+    fs::remove_file(note(0)).expect("there");
+    fs::write(note(1), b"somebody wrote something else").expect("there");
+    fs::remove_dir_all(it.state()).expect("there");
+    adopt(&it.state(), &[it.disk(0), it.disk(1)], &made.recovery_words).expect("adopted");
+    assert!(fs::read_to_string(note(0)).expect("there again").contains("24 mots"));
+    assert_eq!(fs::read(note(1)).expect("there"), b"somebody wrote something else");
+    let vault = it.open();
+    until(&vault, "green: the note is ours", green);
+}

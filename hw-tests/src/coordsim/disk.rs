@@ -85,7 +85,7 @@ impl ModelDisk {
         let mut records: Vec<Placed> = durable.chain(&self.cached).copied().collect();
         records.sort_by_key(|r| r.spot);
         let (promised, version, since) = (self.promised, self.roster.version, self.since);
-        View { promised, version, since, anchors: self.anchors.clone(), records }
+        View { promised, version, since, anchors: self.anchors.clone(), records, ..View::default() }
     }
 
     pub fn carry_out(&mut self, given: &Given) {

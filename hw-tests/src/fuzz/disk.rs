@@ -245,6 +245,7 @@ fn records(rng: &mut Rng) -> Vec<Vec<u8>> {
         salt: [2; 16],
         durable: [8, 7, 9, 0, 0, 0, 0, 0],
         acked: 7,
+        tag: [4; 16],
     };
     let mount = record::Kind::Mount { active: DiskSet(0b101), witnessed: true };
     let long = rng.bytes(6000);
@@ -286,21 +287,40 @@ fn checkpoints(_: &mut Rng) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// The header's hash and the sum of each piece, whatever the pieces hold now.
 fn mend_checkpoint(file: &mut [u8]) {
-    if file.len() >= BLOCK {
-        let len = (file.len() - BLOCK) as u64;
-        file[104..112].copy_from_slice(&len.to_le_bytes());
-        file[160..BLOCK].fill(0);
-        let sum = derive("coffre 2026 v1 checkpoint", &[&file[..128], &file[BLOCK..]]);
-        file[128..160].copy_from_slice(&sum);
+    if file.len() < BLOCK {
+        return;
+    }
+    let header = derive("coffre 2026 v1 checkpoint", &[&file[..128]]);
+    file[128..160].copy_from_slice(&header);
+    file[160..BLOCK].fill(0);
+    for (no, piece) in (0u64..).zip(file[BLOCK..].chunks_mut(checkpoint::PIECE_LEN)) {
+        if let Some((sum, sealed)) = piece.split_at_mut_checked(32) {
+            sum.copy_from_slice(&derive(
+                "coffre 2026 v1 checkpoint piece",
+                &[&header, &no.to_le_bytes(), sealed],
+            ));
+        }
     }
 }
 
 fn check_checkpoint(file: &[u8]) -> Result<super::Answer, String> {
     // What is not whole must not harm whoever opens it all the same.
-    let opened = checkpoint::open(&keys(), file);
+    let mut given = 0u64;
+    let salvaged = checkpoint::salvage_each(&keys(), file, |_| given += 1);
+    let mended = checkpoint::mend(&keys(), &[file, file]);
+    let head = checkpoint::head(VAULT, file).filter(|head| head.file_len == file.len() as u64);
+    let (Some(head), Some(bad)) = (head, checkpoint::lacking(&keys(), file)) else {
+        hold(mended.is_none(), "what has no header is not mended")?;
+        return refused("no header, or another length");
+    };
+    hold(mended.as_deref() == bad.is_empty().then_some(file), "of two equal copies none mends the other")?;
+    if let Ok(lost) = salvaged {
+        hold(lost > 0 || given == head.facts, "what is not read is lost")?;
+    }
     let Some(anchor) = checkpoint::verify(VAULT, file) else { return refused("not whole") };
-    let Ok(facts) = opened else { return accepted("whole, and not sealed by us") };
+    let Ok(facts) = checkpoint::open(&keys(), file) else { return accepted("whole, and not sealed by us") };
     let mut salt = [0; 16];
     salt.copy_from_slice(&file[88..104]);
     let again = checkpoint::encode(&keys(), anchor, salt, &facts).map_err(|f| f.what)?;
@@ -310,7 +330,16 @@ fn check_checkpoint(file: &[u8]) -> Result<super::Answer, String> {
 
 fn file_names(_: &mut Rng) -> Vec<Vec<u8>> {
     let name = |path: String| path.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
-    vec![name(layout::segment(31)), name(layout::checkpoint(77)), name(layout::shard(PackId([0xab; 16])))]
+    let pack = PackId([0xab; 16]);
+    vec![
+        name(layout::segment(31)),
+        name(layout::checkpoint(77)),
+        name(layout::shard(pack)),
+        name(layout::shard_new(pack)),
+        name(layout::segment_aside(3, 1)),
+        name(layout::tail_aside(3, 1, 4096)),
+        name(layout::checkpoint_aside(3, 77)),
+    ]
 }
 
 fn check_file_name(bytes: &[u8]) -> Result<super::Answer, String> {
@@ -321,6 +350,17 @@ fn check_file_name(bytes: &[u8]) -> Result<super::Answer, String> {
         layout::shard_pack(name).map(layout::shard),
     ];
     let kind = ours.iter().position(Option::is_some);
+    for folder in layout::folders().filter(|f| !f.is_empty()) {
+        let path = format!("{folder}/{name}");
+        let taken = layout::ours(&folder, name);
+        hold(
+            taken.is_none() || coffre_vault::disk::is_path(&path),
+            "what is ours in a folder is a path of a disk",
+        )?;
+        let aside = folder == layout::QUARANTINE || folder == layout::SHARDS;
+        let known = aside || name.ends_with(".new") || kind.is_some();
+        hold(taken.is_none() || known, "what is ours in a folder is a name that we give")?;
+    }
     for path in ours.into_iter().flatten() {
         let same = path.rsplit('/').next() == Some(name);
         hold(same, "a name that is taken for one of ours is the name that we give")?;

@@ -178,6 +178,20 @@ impl SimDisk {
         state.count_used();
     }
 
+    /// Puts a file there, durably, behind everybody's back, whatever its name; nothing where there is no such folder.
+    pub fn plant(&self, path: &str, bytes: &[u8]) {
+        let mut state = self.state();
+        if !state.names.now.has_folder(parent(path)) || state.names.now.files.contains_key(path) {
+            return;
+        }
+        let ino = state.next_ino;
+        state.next_ino += 1;
+        state.bodies.insert(ino, Body::new(bytes.to_vec()));
+        state.names.change(Change::Link { path: path.into(), ino });
+        state.names.sync(parent(path));
+        state.count_used();
+    }
+
     /// Takes a file away, durably, behind everybody's back; says whether there was one.
     pub fn lose(&self, path: &str) -> bool {
         let mut state = self.state();

@@ -104,6 +104,30 @@ impl Machine {
         }
     }
 
+    /// Puts things that are nobody's into every folder of the disks: names of other shapes, and names of ours for what is
+    /// none of it.
+    pub fn litter(&self) {
+        let pack = "ab".repeat(16);
+        let names = [
+            "photo.jpg".to_owned(),
+            "journal/#000001".to_owned(),
+            layout::segment(0xfff0),
+            layout::segment(u32::MAX),
+            "journal/0000000A.seg".to_owned(),
+            "checkpoints/0".to_owned(),
+            layout::checkpoint(0xffff_ff00),
+            layout::checkpoint(u64::MAX),
+            "quarantine/old".to_owned(),
+            "shards/.DS_Store".to_owned(),
+            // A shard in another pack's folder, and one that was made again and never proved.
+            format!("shards/0/{pack}.shard"),
+            format!("shards/a/{pack}.new"),
+        ];
+        for disk in &self.disks {
+            names.iter().for_each(|name| disk.plant(name, &[0x5a; 9_000]));
+        }
+    }
+
     /// Makes a spare disk ready for a changed roster, in which it has this id.
     pub fn make_ready(&self, spare: usize, changed: &Roster) {
         self.label(&self.spares[spare], spare_id(spare), changed.clone());

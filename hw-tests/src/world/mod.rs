@@ -75,6 +75,8 @@ pub struct Seen {
     pub torn: u64,
     /// Faults injected.
     pub faults: u64,
+    /// Worlds with foreign files on their disks.
+    pub littered: u64,
     /// Upkeep jobs that did something.
     pub upkeep: u64,
     /// Packs whose shards were made again.
@@ -96,6 +98,7 @@ impl Seen {
         self.read_only += other.read_only;
         self.torn += other.torn;
         self.faults += other.faults;
+        self.littered += other.littered;
         self.upkeep += other.upkeep;
         self.healing += other.healing;
         self.locked_forgotten += other.locked_forgotten;
@@ -110,6 +113,9 @@ pub fn run(case: Case) -> Result<Seen, String> {
     world.seen.trace = splitmix(world.seen.trace ^ world.machine.trace());
     Ok(world.seen)
 }
+
+/// One in so many worlds has foreign files in every folder of its disks.
+const LITTERED_ONE_IN: u64 = 9;
 
 struct World {
     case: Case,
@@ -153,6 +159,10 @@ impl World {
 
     fn play(&mut self) -> Result<(), Broken> {
         self.machine.format();
+        if self.case.seed % LITTERED_ONE_IN == 0 {
+            self.machine.litter();
+            self.seen.littered += 1;
+        }
         for _ in 0..self.case.steps {
             self.step()?;
         }

@@ -158,13 +158,25 @@ pub(super) struct Graph {
 
 impl Graph {
     fn new(views: &[Option<View>]) -> Self {
-        Self::of(views.iter().flatten())
+        let lent = views.iter().flatten().flat_map(|view| view.lent.iter().copied());
+        let pieced = views.iter().flatten().flat_map(|view| view.pieced.iter().copied());
+        Self::rooted_in(views.iter().flatten(), lent, pieced)
     }
 
-    /// What these disks together show.
+    /// What these disks together show, without what they are lent.
     pub(super) fn of<'a>(views: impl Iterator<Item = &'a View>) -> Self {
+        Self::rooted_in(views, std::iter::empty(), std::iter::empty())
+    }
+
+    fn rooted_in<'a>(
+        views: impl Iterator<Item = &'a View>,
+        lent: impl Iterator<Item = Anchor>,
+        pieced: impl Iterator<Item = Placed>,
+    ) -> Self {
         let mut shown: BTreeMap<u64, Vec<Placed>> = BTreeMap::new();
+        pieced.for_each(|r| shown.entry(r.meta.header.seq).or_default().push(r));
         let mut anchors = HashMap::from([(RecordHash::ZERO, Anchor::GENESIS)]);
+        anchors.extend(lent.map(|a| (a.hash, a)));
         let mut acked = 0;
         for view in views {
             for a in &view.anchors {
@@ -185,8 +197,8 @@ impl Graph {
         for r in in_order {
             let h = &r.meta.header;
             let fits = self.rooted.get(&h.prev).is_some_and(|p| {
-                let next_segment = Spot { segment: p.end.segment + 1, offset: 0 };
-                p.seq + 1 == h.seq
+                let next_segment = Spot { segment: p.end.segment.saturating_add(1), offset: 0 };
+                p.seq.checked_add(1) == Some(h.seq)
                     && (r.spot == p.end || r.spot == next_segment)
                     && match h.kind {
                         Kind::Mount { .. } => h.epoch > p.epoch,
@@ -334,6 +346,7 @@ pub(super) mod tests {
                 // Disks 0 to 2 confirm each record before the next one is made.
                 durable: std::array::from_fn(|d| if d < 3 { seq - 1 } else { 0 }),
                 acked: seq - 1,
+                tag: [0; 16],
             };
             let (meta, _) = encode(header, &[0; 16]);
             line.push(Placed { meta, spot: before.end });

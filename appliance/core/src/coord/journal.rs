@@ -28,6 +28,7 @@ impl Coordinator {
             salt,
             durable,
             acked: self.acked,
+            tag: [0; 16],
         }
     }
 

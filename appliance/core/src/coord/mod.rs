@@ -125,6 +125,11 @@ pub struct View {
     pub anchors: Vec<Anchor>,
     /// Its valid records, in order of position, whatever their history.
     pub records: Vec<Placed>,
+    /// Checkpoints that this disk does not have whole, and that can be had all the same: histories may begin there, but nothing
+    /// of them is on this disk.
+    pub lent: Vec<Anchor>,
+    /// Records that no disk shows whole, made whole from the pages of several.
+    pub pieced: Vec<Placed>,
 }
 
 /// Why the vault is not writable.
@@ -151,6 +156,11 @@ pub enum Stalled {
     },
     /// Two histories, and of both something is known to have been acknowledged.
     Fork,
+    /// No disk has a whole checkpoint from which the journal goes on without a gap.
+    CheckpointDamaged {
+        /// Of the newest: how many facts in it are lost; `None` when nothing of it can be read.
+        lost: Option<u64>,
+    },
     /// A change of the roster is under way, or its labels are being brought up to date.
     Changing,
     /// This disk was taken out of the roster.
@@ -183,6 +193,15 @@ impl std::fmt::Display for Stalled {
                 write!(f, "disks {disks:?} lost what they had confirmed as stored: possibly stale")
             }
             Self::Fork => f.write_str("the disks show two histories that were both acknowledged: nothing is written, so that none of them is lost"),
+            Self::CheckpointDamaged { lost: None } => f.write_str(
+                "the checkpoint on the disks is damaged, and the one before it too: what was stored before cannot be named; \
+                 put back a disk that has it whole",
+            ),
+            Self::CheckpointDamaged { lost: Some(lost) } => write!(
+                f,
+                "the checkpoint on the disks is damaged, and the one before it too: {lost} of its entries cannot be \
+                 read, and the backups in them cannot be named; put back a disk that has it whole"
+            ),
             Self::Changing => f.write_str("the disks of the vault are being changed or brought into step"),
             Self::Left => f.write_str("it was taken out of the vault"),
             Self::Taken => f.write_str("another box, or another coffred, has taken these disks over"),

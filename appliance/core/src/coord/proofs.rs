@@ -110,6 +110,7 @@ mod tests {
                 salt: [(16 * epoch + facts) as u8; 16],
                 durable: [0; crate::geometry::MAX_DISKS],
                 acked,
+                tag: [0; 16],
             };
             let (meta, _) = encode(header, &[0; 16]);
             out.push(Placed { meta, spot: before.end });

@@ -6,8 +6,8 @@
 //! file system of the root.
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{Mode, fstat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, fstat, fstatat};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// New files: for us alone.
@@ -36,15 +36,24 @@ impl Root {
         self
     }
 
-    /// Opens a file beneath. Anything that is not a regular file is refused.
+    /// Opens a file beneath. Anything that is not a regular file is refused: `EISDIR`, whatever it is.
     pub(super) fn file(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
         // Non-blocking: a pipe planted under a file's name must not hold us for ever.
-        let fd = self.open(path, flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
-        match fstat(&fd)?.st_mode & kind::MASK {
-            kind::REGULAR => Ok(fd),
-            kind::FOLDER => Err(Errno::EISDIR),
-            _ => Err(Errno::EINVAL),
+        match self.open(path, flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY) {
+            Ok(fd) if fstat(&fd)?.st_mode & kind::MASK == kind::REGULAR => Ok(fd),
+            Ok(_) | Err(Errno::ELOOP) => Err(Errno::EISDIR),
+            // A socket, or a device that nothing drives: no word on whether the disk is there.
+            Err(Errno::ENXIO | Errno::ENODEV) if self.is_no_file(path) => Err(Errno::EISDIR),
+            Err(e) => Err(e),
         }
+    }
+
+    /// Whether something else than a regular file bears this name.
+    fn is_no_file(&self, path: &str) -> bool {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let Ok(folder) = self.folder(folder) else { return false };
+        fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+            .is_ok_and(|what| what.st_mode & kind::MASK != kind::REGULAR)
     }
 
     /// Opens a folder beneath; `""` is the root itself.

@@ -17,8 +17,9 @@
 use super::beneath::{FOLDER_MODE, Root, kind};
 use super::{Hold, Holder, MAX_OPEN_FILES, is_folder, is_path, parent};
 use crate::layout;
-use crate::ports::{Disk, DiskError, DiskResult, Space};
+use crate::ports::{Disk, DiskError, DiskResult, EntryKind, Space};
 use coffre_core::buffer::{Buffer, PAGE};
+use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, PosixFadviseAdvice, open, posix_fadvise, renameat};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat, stat};
@@ -328,30 +329,40 @@ impl Disk for FsDisk {
     }
 
     fn list(&self, path: &str) -> DiskResult<Vec<String>> {
-        self.admit("list", path, is_folder(path))?;
-        let outcome = self.root.folder(path).and_then(nix::dir::Dir::from_fd);
-        let mut folder = outcome.map_err(|e| trouble("list", path, e.into()))?;
         let mut names = Vec::new();
-        for entry in folder.iter() {
-            let entry = entry.map_err(|e| trouble("list", path, e.into()))?;
-            let name = entry.file_name().to_string_lossy();
-            if name != "." && name != ".." {
-                names.push(name.into_owned());
-            }
-        }
+        self.each(path, &mut |name, _| names.push(name.to_owned()))?;
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn each(&self, path: &str, see: &mut dyn FnMut(&str, EntryKind)) -> DiskResult<()> {
+        self.admit("list", path, is_folder(path))?;
+        let whole = |e: Errno| trouble("list", path, e.into());
+        let asked = self.root.folder(path).map_err(whole)?;
+        let mut folder = Dir::from_fd(self.root.folder(path).map_err(whole)?).map_err(whole)?;
+        for entry in folder.iter() {
+            let entry = entry.map_err(whole)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                Some(Type::File) => EntryKind::File,
+                Some(Type::Directory) => EntryKind::Folder,
+                Some(_) => EntryKind::Other,
+                // Some file systems say it only when asked.
+                None => kind_of(&asked, name),
+            };
+            see(&name.to_string_lossy(), kind);
+        }
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> DiskResult<()> {
         self.admit("rename", from, is_path(from) && is_path(to))?;
         let (from_folder, from_name) = self.place("rename", from)?;
         let (to_folder, to_name) = self.place("rename to", to)?;
-        let what = fstatat(&from_folder, from_name, AtFlags::AT_SYMLINK_NOFOLLOW)
-            .map_err(|e| trouble("rename", from, e.into()))?;
-        if what.st_mode & kind::MASK != kind::REGULAR {
-            return Err(trouble("rename", from, Errno::EISDIR.into()));
-        }
+        must_be_file("rename", from, &from_folder, from_name)?;
         // Held over the rename: nobody opens either name between it and the change of handles.
         let mut handles = self.handles();
         renameat(&from_folder, from_name, &to_folder, to_name)
@@ -368,6 +379,7 @@ impl Disk for FsDisk {
     fn remove(&self, path: &str) -> DiskResult<()> {
         self.admit("remove", path, is_path(path))?;
         let (folder, name) = self.place("remove", path)?;
+        must_be_file("remove", path, &folder, name)?;
         let mut handles = self.handles();
         unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir).map_err(|e| trouble("remove", path, e.into()))?;
         handles.remove(path);
@@ -382,6 +394,24 @@ impl Disk for FsDisk {
             total: sizes.blocks().saturating_mul(unit),
             free: sizes.blocks_available().saturating_mul(unit),
         })
+    }
+}
+
+/// Nothing is moved or removed that is not a file: the box makes no other thing that it would ever move or remove.
+fn must_be_file(what: &str, path: &str, folder: &OwnedFd, name: &str) -> DiskResult<()> {
+    let found = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    match found.map_err(|e| trouble(what, path, e.into()))?.st_mode & kind::MASK {
+        kind::REGULAR => Ok(()),
+        _ => Err(trouble(what, path, Errno::EISDIR.into())),
+    }
+}
+
+fn kind_of(folder: &OwnedFd, name: &std::ffi::CStr) -> EntryKind {
+    match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|what| what.st_mode & kind::MASK) {
+        Ok(kind::REGULAR) => EntryKind::File,
+        Ok(kind::FOLDER) => EntryKind::Folder,
+        Ok(_) => EntryKind::Other,
+        Err(_) => EntryKind::Unknown,
     }
 }
 
@@ -420,6 +450,11 @@ pub(super) fn trouble(what: &str, path: &str, source: io::Error) -> DiskError {
             DiskError::Gone(format!("{what} {path}: {}", e.desc()))
         }
         Some(e) if is_shortage(e) => DiskError::Shortage { what: format!("{what} {path}"), source },
+        Some(Errno::EISDIR | Errno::ELOOP) => {
+            let source =
+                io::Error::new(io::ErrorKind::IsADirectory, "something that is no file stands there");
+            DiskError::Io { what: format!("{what} {path}"), source }
+        }
         _ => DiskError::Io { what: format!("{what} {path}"), source },
     }
 }

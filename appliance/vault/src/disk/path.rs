@@ -6,8 +6,13 @@ pub const MAX_PATH_LEN: usize = 200;
 /// Deepest path, in parts.
 pub const MAX_PATH_PARTS: usize = 8;
 
-/// Whether `path` names a file or folder: 1 to 8 parts of `[a-z0-9.-]`, none of them `.` or `..`, joined by `/`.
+/// Whether `path` names a file or folder: 1 to 8 parts of `[a-z0-9.-]`, none of them `.` or `..`, joined by `/`; or it is
+/// the one name that people shall see first.
 pub fn is_path(path: &str) -> bool {
+    path.strip_suffix(".new").unwrap_or(path) == crate::layout::README || is_lower_path(path)
+}
+
+fn is_lower_path(path: &str) -> bool {
     path.len() <= MAX_PATH_LEN
         && path.split('/').count() <= MAX_PATH_PARTS
         && path.split('/').all(|part| {
@@ -34,13 +39,29 @@ mod tests {
 
     #[test]
     fn only_our_own_kind_of_path() {
-        for good in ["a", "packs/00/ab.shard", "j-1.log", ".x"] {
+        for good in ["a", "packs/00/ab.shard", "j-1.log", ".x", "LISEZ-MOI.txt", "LISEZ-MOI.txt.new"] {
             assert!(is_path(good), "{good}");
         }
         let (long, deep) = ("a".repeat(201), "a/".repeat(8) + "a");
-        for bad in
-            ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "A", "a_b", "é", "a\0", "a b", &long, &deep]
-        {
+        for bad in [
+            "",
+            "/",
+            "/a",
+            "a/",
+            "LISEZ-MOI",
+            "a/LISEZ-MOI.txt",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "A",
+            "a_b",
+            "é",
+            "a\0",
+            "a b",
+            &long,
+            &deep,
+        ] {
             assert!(!is_path(bad), "{bad}");
         }
         assert!(is_folder("") && is_folder("a/b") && !is_folder("a/"));

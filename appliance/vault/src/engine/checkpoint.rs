@@ -1,4 +1,7 @@
-//! Checkpoints: when the journal has grown long, the catalogue is written whole and the journal before it forgotten.
+//! Checkpoints: when the journal has grown long, the catalogue is written whole and the journal before the last one forgotten.
+//!
+//! The checkpoint before it stays, with the journal from it on: a checkpoint that goes bad on its disk costs nothing then, also where
+//! there is one disk only.
 
 use super::Engine;
 use crate::lane::Job;
@@ -17,6 +20,8 @@ pub(super) struct State {
 
 struct Writing {
     anchor: Anchor,
+    /// The one before. It and the journal from it on stay: if this one goes bad, nothing is lost.
+    before: Anchor,
     image: Arc<Vec<u8>>,
     waiting: DiskSet,
     holders: DiskSet,
@@ -62,6 +67,7 @@ impl Engine {
         self.checkpoint.wanted = false;
         self.checkpoint.writing = Some(Writing {
             anchor,
+            before: self.coord.base(),
             image: image.clone(),
             waiting,
             holders: DiskSet::EMPTY,
@@ -84,9 +90,10 @@ impl Engine {
             self.log = self.log.split_off(&(anchor.seq + 1));
             self.log_bytes = self.log.values().map(|b| b.len() as u64).sum();
         }
+        let before = writing.before;
         for disk in forget.iter() {
             if let Some(guard) = self.guard(disk) {
-                self.give(disk, Job::Forget { anchor, guard });
+                self.give(disk, Job::Forget { anchor: before, guard });
             }
         }
         self.finish_checkpoint();

@@ -51,6 +51,8 @@ pub(super) struct Slot {
     pub full: bool,
     /// Its ballast was given up.
     pub ballast_spent: bool,
+    /// Files on it that are called like checkpoints and are not whole.
+    pub not_whole: Vec<u64>,
     /// Something failed on it: what it shows may stand in a cache only until the next power cut.
     pub distrusted: bool,
 }
@@ -115,6 +117,7 @@ impl Slot {
             attachment: 1,
             full: false,
             ballast_spent: false,
+            not_whole: survey.as_ref().map(|s| s.not_whole.clone()).unwrap_or_default(),
             distrusted: false,
         };
         roster.iter().zip(joined).map(slot).collect()
@@ -259,9 +262,11 @@ impl Engine {
                 self.shard_failed(pack, Some(why));
             }
             (What::Checkpoint(_), Err(DiskError::Full(_))) => self.slots[disk.ix()].full = true,
-            // No room for one more shard says nothing about the rest.
+            // Neither no room for one more shard nor a foreign thing in its place says anything about the rest.
             (What::Heal(_), Err(DiskError::Full(_))) => {}
             (_, Err(DiskError::Taken(why))) => self.taken(disk, why),
+            (What::Heal(_), Err(e)) if e.is_no_file() => {}
+            (What::Checkpoint(_), Err(e)) if e.is_no_file() => self.checkpoint_lost(disk),
             (_, Err(e)) => {
                 let gone = matches!(e, DiskError::Gone(_));
                 let state = if gone { SlotState::Absent } else { SlotState::Suspect };
@@ -301,6 +306,11 @@ impl Engine {
     /// Whose disk it must be for a write of this mount to count; `None` without a label.
     pub(super) fn guard(&self, disk: DiskNo) -> Option<Guard> {
         self.slots[disk.ix()].label.as_ref().map(Guard::of)
+    }
+
+    /// Whether a checkpoint of this number can ever have been written: anything else is somebody's file, not damage.
+    pub(super) fn may_be_ours(&self, seq: u64) -> bool {
+        seq <= self.coord.head().seq
     }
 
     fn disk_prepared(&mut self, disk: DiskNo, lost: &[Thing]) {
@@ -374,6 +384,7 @@ impl Engine {
                 slot.reason = None;
                 slot.label = Some(survey.label);
                 slot.tip = None;
+                slot.not_whole = survey.not_whole;
             }
             Err(reason) => {
                 slot.state = SlotState::Foreign;

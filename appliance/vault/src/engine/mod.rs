@@ -17,6 +17,7 @@ mod packs;
 mod report;
 mod roster;
 mod unconfirmed;
+mod whole;
 
 use crate::catalog::Catalog;
 use crate::lane::{Done, Job, Prepare};
@@ -36,6 +37,7 @@ use coffre_core::names::DatasetRef;
 use coffre_core::pack::{SealedPack, reseal};
 use coffre_core::record::{self, Kind};
 use coffre_core::roster::Roster;
+use coffre_core::scrub::Thing;
 use coffre_core::shard::{EncodedPack, encode_pack};
 use coffre_core::witness::Witness;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -328,12 +330,16 @@ impl Engine {
             Act::Promise { disk, epoch } => self.promise(disk, epoch),
             Act::Mark { disk, version, since } => self.mark(disk, version, since),
             Act::Prepare { disk, keep, base, holes, claimed } => {
-                let lost = disks::lost(base, &holes, claimed);
+                let mut lost = disks::lost(base, &holes, claimed);
                 let base = base.and_then(|a| self.base_image.clone().map(|image| (a, image)));
+                let not_whole = self.slots[disk.ix()].not_whole.clone();
+                lost.extend(
+                    not_whole.iter().filter(|seq| self.may_be_ours(**seq)).map(|s| Thing::Checkpoint(*s)),
+                );
                 let holes = self.pieces(holes);
                 let (segment_len, tag) = (self.limits.segment_len, self.coord.epoch());
                 let Some(guard) = self.guard(disk) else { return };
-                let prepare = Arc::new(Prepare { base, holes, keep, segment_len, guard, tag });
+                let prepare = Arc::new(Prepare { base, not_whole, holes, keep, segment_len, guard, tag });
                 self.give_as(disk, Job::Prepare(prepare), disks::What::Prepare(lost));
             }
             Act::Write { disk, from, to } => {
@@ -347,13 +353,9 @@ impl Engine {
 
     /// Seals facts into a record and takes it into the journal.
     fn append(&mut self, header: record::Header, facts: Vec<Fact>) {
-        let plain = encode_facts(&facts);
-        let mut body = Vec::with_capacity(plain.len() + coffre_core::aead::TAG_LEN);
-        let aad = header.associated_data(plain.len() + coffre_core::aead::TAG_LEN);
-        let sealed = self.keys.journal_key(&header.salt).seal(header.seq, &aad, &plain, &mut body);
         // Sealing fails only for lengths beyond what a record can have, which `write_records` respects.
-        assert!(sealed.is_ok(), "a record's facts are within the sealing limits");
-        let (meta, bytes) = record::encode(header, &body);
+        let (meta, bytes) = record::seal(&self.keys, header, &encode_facts(&facts))
+            .expect("a record's facts are within the sealing limits");
         self.coord.append(meta);
         self.log_bytes += bytes.len() as u64;
         self.log.insert(header.seq, bytes.into());

@@ -1,5 +1,6 @@
 //! Making an engine from what the disks show: the plan, then the catalogue from checkpoint and records.
 
+use super::whole::{self, Pieced};
 use super::{Engine, checkpoint, disks, forget, heal, packs};
 use crate::catalog::Catalog;
 use crate::limits::Limits;
@@ -12,7 +13,7 @@ use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::{Flaw, Flaws};
 use coffre_core::ids::{RecordHash, VaultId};
 use coffre_core::keys::KeyRing;
-use coffre_core::record::{Found, Kind, decode};
+use coffre_core::record::{self, Found, Kind, decode};
 use coffre_core::roster::Standing;
 use coffre_core::witness::Witness;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -49,9 +50,14 @@ impl Engine {
         let Standing { roster, geometry } = standing;
         let surveys: Vec<Option<&Survey>> =
             surveys.iter().map(|s| s.as_ref().filter(|s| joined(s, flaws))).collect();
-        let views: Vec<Option<View>> = surveys.iter().map(|s| s.map(|s| s.view.clone())).collect();
-        let plan = plan(geometry.width(), geometry.m(), &views, witness.as_ref(), flaws);
-        let history = History::read(&keys, &plan, &surveys)?;
+        let mut views: Vec<Option<View>> = surveys.iter().map(|s| s.map(|s| s.view.clone())).collect();
+        let mut pieced = Pieced::of(&keys, &surveys);
+        pieced.lend(&mut views);
+        let decide =
+            |views: &[Option<View>]| plan(geometry.width(), geometry.m(), views, witness.as_ref(), flaws);
+        let plan = pieced.salvage(decide(&views), &views, decide);
+        let mut plan = whole::name_damage(plan, &surveys);
+        let history = History::read(&keys, &mut plan, &surveys, &pieced)?;
         let wide = roster.geometry;
         let setup = Setup {
             vault: keys.vault(),
@@ -118,21 +124,25 @@ struct History {
 }
 
 impl History {
-    fn read(keys: &KeyRing, plan: &Plan, surveys: &[Option<&Survey>]) -> Result<Self> {
+    fn read(keys: &KeyRing, plan: &mut Plan, surveys: &[Option<&Survey>], pieced: &Pieced) -> Result<Self> {
         let shown = || surveys.iter().flatten().copied();
         let base = plan.adopted.base;
         let mut catalog = Catalog::default();
         let mut base_image = None;
         if base.hash != RecordHash::ZERO {
             let image = shown().find_map(|s| s.checkpoints.get(&base.hash));
-            let image =
-                image.ok_or_else(|| Fault::corrupt("the checkpoint of the adopted journal is gone"))?;
-            coffre_core::checkpoint::open_each(keys, image, |fact| catalog.apply(fact))?;
-            base_image = Some(image.clone());
+            let image = image
+                .or(pieced.checkpoints.get(&base.hash))
+                .ok_or_else(|| Fault::corrupt("the checkpoint of the adopted journal is gone"))?;
+            match coffre_core::checkpoint::salvage_each(keys, image, |fact| catalog.apply(fact))? {
+                0 => base_image = Some(image.clone()),
+                lost => whole::with_lost(plan, lost)?,
+            }
         }
         let mut log = BTreeMap::new();
         for placed in &plan.adopted.chain {
             let bytes = shown().find_map(|s| s.records.get(&placed.meta.hash));
+            let bytes = bytes.or(pieced.records.get(&placed.meta.hash));
             let bytes = bytes.ok_or_else(|| Fault::corrupt("a record of the adopted journal is gone"))?;
             for fact in open_record(keys, keys.vault(), bytes)? {
                 catalog.apply(fact);
@@ -149,8 +159,7 @@ pub(crate) fn open_record(keys: &KeyRing, vault: VaultId, bytes: &[u8]) -> Resul
         return Err(Fault::corrupt("a journal record changed between two readings"));
     };
     let header = meta.header;
-    let aad = header.associated_data(body.len());
-    let plain = keys.journal_key(&header.salt).open(header.seq, &aad, body).map_err(|_| {
+    let plain = record::open(keys, &header, body).map_err(|_| {
         Fault::corrupt(format!("journal record {} does not open with this vault's keys", header.seq))
     })?;
     match (header.kind, decode_facts(&plain)) {

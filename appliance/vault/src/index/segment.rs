@@ -108,11 +108,11 @@ impl Segment {
         }
         let blocks = entries.div_ceil(ENTRIES_PER_BLOCK);
         let (fences_at, filter_at) = (packs * PackId::LEN, packs * PackId::LEN + blocks * 8);
-        let mut rest = vec![0; filter_at + filter_len];
-        let blocks_at = (HEAD_START + rest.len()).next_multiple_of(BLOCK_LEN);
+        let blocks_at = (HEAD_START + filter_at + filter_len).next_multiple_of(BLOCK_LEN);
         if file.metadata()?.len() != (blocks_at + blocks * BLOCK_LEN) as u64 {
             return Err(bad("wrong length"));
         }
+        let mut rest = vec![0; filter_at + filter_len];
         file.read_exact_at(&mut rest, HEAD_START as u64)?;
         if head_hash(&fixed[..FIXED_LEN], &rest) != fixed[FIXED_LEN..] {
             return Err(bad("the head's checksum does not match"));

@@ -60,7 +60,7 @@ impl Hand<'_> {
     /// After the promise: an error when the journal is not what it was when it was read. Somebody wrote to it in between, and what
     /// that was must be read before anything is decided.
     pub(super) fn has_not_grown(&self, tip: &Tip) -> DiskResult<()> {
-        if self.flaws.has(Flaw::TakeUnread) || journal_tip(self.disk)? == *tip {
+        if self.flaws.has(Flaw::TakeUnread) || journal_tip(self.disk, self.keys.vault())? == *tip {
             return Ok(());
         }
         let source = io::Error::other("somebody else wrote to it while it was being taken; it is read again");

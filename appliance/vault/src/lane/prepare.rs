@@ -7,16 +7,22 @@
 use super::{Guard, Hand};
 use crate::layout;
 use crate::ports::{DiskError, DiskResult};
+use crate::survey::MAX_SEGMENT_LEN;
 use coffre_core::bytes::BLOCK;
 use coffre_core::coord::{Anchor, Spot};
 use std::io;
 use std::sync::Arc;
+
+/// Most files that are put aside at once: a journal is never that long, and the disk must answer in time.
+const MOST_ASIDE: usize = 10_000;
 
 /// What a disk's journal must become.
 #[derive(Clone, Debug)]
 pub struct Prepare {
     /// The checkpoint that it lacks; what is in segments before it is not needed any more.
     pub base: Option<(Anchor, Arc<Vec<u8>>)>,
+    /// Files called like checkpoints of these numbers are not whole: they are put aside.
+    pub not_whole: Vec<u64>,
     /// The records that it lacks before `keep`: runs of adjoining bytes.
     pub holes: Vec<(Spot, Vec<u8>)>,
     /// End of what it keeps.
@@ -46,14 +52,18 @@ impl Hand<'_> {
         }
         self.journal(&to.holes, to.segment_len)?;
         self.prove_mended(&to.holes)?;
-        for n in self.segments()? {
-            match n {
-                n if n < first || n > to.keep.segment => self.put_segment_aside(n, to.tag)?,
-                n if n == to.keep.segment => self.put_tail_aside(n, to.keep.offset, to.tag)?,
-                _ => {}
-            }
+        let (aside, kept): (Vec<u32>, Vec<u32>) =
+            self.segments()?.into_iter().partition(|n| *n < first || *n > to.keep.segment);
+        let segments = aside.iter().map(|n| (layout::segment(*n), layout::segment_aside(to.tag, *n)));
+        self.put_aside(&segments.collect::<Vec<_>>(), layout::JOURNAL)?;
+        let written = to.base.as_ref().map(|(anchor, _)| anchor.seq);
+        let not_whole = to.not_whole.iter().filter(|seq| written != Some(**seq));
+        let not_whole = not_whole.map(|n| (layout::checkpoint(*n), layout::checkpoint_aside(to.tag, *n)));
+        self.put_aside(&not_whole.collect::<Vec<_>>(), layout::CHECKPOINTS)?;
+        if kept.last() == Some(&to.keep.segment) {
+            self.put_tail_aside(to.keep.segment, to.keep.offset, to.tag)?;
         }
-        self.settle_kept(to.keep)
+        self.settle_kept(&kept)
     }
 
     /// A place that went bad once is read again before anything rests on it.
@@ -70,16 +80,14 @@ impl Hand<'_> {
 
     /// What is kept may have been read from a cache: a daemon that was killed leaves records written and not synced.
     /// From here on they count, so they are made durable first.
-    fn settle_kept(&self, keep: Spot) -> DiskResult<()> {
-        let kept = self.segments()?.into_iter().filter(|n| *n <= keep.segment);
-        let checkpoints = match self.disk.list(layout::CHECKPOINTS) {
-            Ok(names) => names.iter().filter_map(|n| layout::checkpoint_seq(n)).collect(),
-            Err(DiskError::NotFound(_)) => Vec::new(),
-            Err(e) => return Err(e),
-        };
-        let paths = kept.map(layout::segment).chain(checkpoints.into_iter().map(layout::checkpoint));
-        for path in paths {
-            self.disk.open_rw(&path)?;
+    fn settle_kept(&self, kept: &[u32]) -> DiskResult<()> {
+        let kept = kept.iter().map(|n| layout::segment(*n));
+        for path in kept.chain(self.checkpoints()?.into_iter().map(layout::checkpoint)) {
+            match self.disk.open_rw(&path) {
+                // Somebody's folder under a name of ours. A segment that is missed comes up when it is written.
+                Err(e) if e.is_no_file() => continue,
+                other => other?,
+            }
             self.sync(&path)?;
             self.disk.close(&path);
         }
@@ -87,25 +95,39 @@ impl Hand<'_> {
         self.sync_dir(layout::CHECKPOINTS)
     }
 
-    fn put_segment_aside(&self, n: u32, tag: u64) -> DiskResult<()> {
-        let path = layout::segment(n);
-        self.disk.close(&path);
-        self.disk.rename(&path, &format!("{}/{tag:016x}-{n:08x}.seg", layout::QUARANTINE))?;
-        self.sync_dir(layout::QUARANTINE)?;
-        self.sync_dir(layout::JOURNAL)
+    /// Moves files from `folder` into the quarantine.
+    fn put_aside(&self, moves: &[(String, String)], folder: &str) -> DiskResult<()> {
+        if moves.len() > MOST_ASIDE {
+            let source =
+                io::Error::other("more than Coffre ever writes, so they are somebody's: move them away");
+            return Err(DiskError::Io { what: format!("{} files in {folder}", moves.len()), source });
+        }
+        for (from, to) in moves {
+            self.disk.close(from);
+            match self.disk.rename(from, to) {
+                Err(e) if e.is_no_file() => {}
+                other => other?,
+            }
+        }
+        if !moves.is_empty() {
+            self.sync_dir(layout::QUARANTINE)?;
+            self.sync_dir(folder)?;
+        }
+        Ok(())
     }
 
     /// Copies what stands behind `offset` into the quarantine, then makes it zeros.
     fn put_tail_aside(&self, n: u32, offset: u32, tag: u64) -> DiskResult<()> {
         let path = layout::segment(n);
-        let len = self.disk.len(&path)?;
+        // Nobody reads on behind that, so what stands there is in nobody's way.
+        let len = self.disk.len(&path)?.min(MAX_SEGMENT_LEN);
         let rest = len.saturating_sub(u64::from(offset)) as usize;
         let tail = self.whatever_is_there(&path, u64::from(offset), rest)?;
         let used = tail.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
         if used == 0 {
             return Ok(());
         }
-        let aside = format!("{}/{tag:016x}-{n:08x}-{offset:08x}.tail", layout::QUARANTINE);
+        let aside = layout::tail_aside(tag, n, offset);
         self.new_file(layout::QUARANTINE, &aside, &[&tail[..used]])?;
         self.disk.close(&path);
         self.disk.open_rw(&path)?;

@@ -1,6 +1,7 @@
 //! The open vault: opened, mounted, mounted anew when disks come back, closed.
 
 use super::crew::{Crew, CrewHands};
+use super::foreign::Foreign;
 use super::health::Healths;
 use super::lookout::{Lookout, Sight};
 use super::medium::Medium;
@@ -71,6 +72,7 @@ pub(crate) struct House {
     pub healths: Healths,
     /// What was found on disks that is not the vault's.
     pub(super) strangers: Strangers,
+    pub foreign: Foreign,
     /// Names of files of repositories that are about to be handed in.
     pub files_under_way: Mutex<std::collections::HashSet<crate::repos::FilePlace>>,
     /// Held by whoever changes clients.
@@ -211,6 +213,7 @@ impl House {
             takings: Takings::default(),
             strangers,
             healths: Healths::new(disks),
+            foreign: Foreign::default(),
             files_under_way: Mutex::default(),
             admin: Mutex::default(),
             unsure: Mutex::default(),

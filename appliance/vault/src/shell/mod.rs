@@ -8,6 +8,7 @@ mod crew;
 mod desk;
 mod disk;
 mod exchange;
+mod foreign;
 mod health;
 mod house;
 mod keeper;

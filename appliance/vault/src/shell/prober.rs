@@ -73,7 +73,10 @@ pub(super) fn probe(house: &House) {
         measure(house, &house.mounted());
         house.tend_state();
         house.keep_slots_alike(&house.mounted());
-        house.healths.tend(house.clock.mono_ms(), attached(&house.mounted()), &lock(&house.places).clone());
+        let (now_ms, there) = (house.clock.mono_ms(), attached(&house.mounted()));
+        let places = lock(&house.places).clone();
+        house.healths.tend(now_ms, there, &places);
+        house.foreign.tend(now_ms, house.of().try_out, there, &places);
     }
 }
 

@@ -52,6 +52,8 @@ impl House {
                 verdict.say(Light::Amber, format!("disk {} ({}) had {what} {why}", disk.number, disk.path));
             }
         }
+        let foreign = self.foreign.reasons(&lock(&self.places));
+        foreign.into_iter().for_each(|why| verdict.say(Light::Amber, why));
         core.keeping_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         core.incomplete_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));
         core.lacking_reasons().into_iter().for_each(|why| verdict.say(Light::Amber, why));

@@ -42,8 +42,8 @@ const LAST_LINE: &[u8] = b"\n--\n-- PostgreSQL database dump complete\n--\n\n";
 /// The number of what stands behind the data sets: a repository.
 const REPO: usize = DATASETS.len();
 const REPO_NAME: &str = "alpha/repo";
-/// Ballast of a disk: twice the journal between two checkpoints, and a segment.
-const BALLAST_LEN: u64 = 320 << 10;
+/// Ballast of a disk: three times the journal between two checkpoints, and a segment.
+const BALLAST_LEN: u64 = 384 << 10;
 /// Most steps of a world that has come to rest long before.
 const MANY: usize = 20_000;
 
