@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 const BODIES: u64 = 300;
 /// Small ones, so that the checkpoint has several pieces.
-const SMALL: u64 = 700;
+const SMALL: u64 = 600;
 
 /// A box with one disk, enough in it for a checkpoint, and the checkpoint's file.
 fn with_a_checkpoint() -> (Scratch, PathBuf) {
