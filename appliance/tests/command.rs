@@ -286,7 +286,7 @@ fn the_health_of_a_folder_is_plainly_unknown() {
         assert_ne!(told, health["unknown_why"].is_string(), "either figures or why there are none: {health}");
     }
     let out = String::from_utf8(it.coffre(&["disk", "list"]).stdout).expect("text");
-    assert!(out.contains("Disk 0: ") && out.contains("Disk 1: "), "{out}");
+    assert!(out.contains("Disk 1: ") && out.contains("Disk 2: ") && !out.contains("Disk 0"), "{out}");
 }
 
 #[test]

@@ -70,12 +70,12 @@ fn a_disk_is_replaced_and_the_old_one_is_retired() {
     std::thread::sleep(Duration::from_secs(2));
     let clock = it.json(&["clock", "show"])["retention_at"].clone();
     let new = folder(&it, "new");
-    let told = it.json(&["disk", "replace", "1", "--with", &new]);
+    let told = it.json(&["disk", "replace", "2", "--with", &new]);
     assert_eq!((&told["joined"], &told["geometry"]), (&true.into(), &"3+1".into()), "{told}");
     let disk = &told["disk"];
     assert_eq!(
         (&disk["number"], &disk["path"], &disk["state"]),
-        (&1.into(), &new.clone().into(), &"active".into())
+        (&2.into(), &new.clone().into(), &"active".into())
     );
     assert_ne!(disk["id"], old_id);
     let later = it.json(&["clock", "show"])["retention_at"].clone();
@@ -93,7 +93,7 @@ fn a_disk_is_replaced_and_the_old_one_is_retired() {
     assert_eq!((&retired["id"], &retired["state"]), (&old_id, &"retired".into()), "{listed}");
     assert_eq!(it.json(&["status"])["disks"].as_array().map(Vec::len), Some(4));
     let untouched = files(&it.path("disk1"));
-    for args in [&["disk", "add"][..], &["disk", "replace", "0", "--with"], &["disk", "find"]] {
+    for args in [&["disk", "add"][..], &["disk", "replace", "1", "--with"], &["disk", "find"]] {
         let old = it.path("disk1").display().to_string();
         let out = it.coffre(&[args, &[old.as_str(), "--json"]].concat());
         assert_eq!((code(&out), &error(&out)["class"]), (Some(5), &"refused".into()), "{args:?}");
@@ -120,7 +120,7 @@ fn a_dead_disk_is_replaced_by_its_path_and_a_restart_keeps_it_so() {
     let (dead, new) = (it.path("disk2").display().to_string(), folder(&it, "new"));
     let people = it.coffre(&["disk", "replace", &dead, "--with", &new]);
     let said = String::from_utf8_lossy(&people.stdout).into_owned();
-    assert!(people.status.success() && said.contains("Disk 2 is") && said.contains("in use"), "{said}");
+    assert!(people.status.success() && said.contains("Disk 3 is") && said.contains("in use"), "{said}");
     wait_for(&it, "rebuilt", is_green);
     assert_eq!(it.stop("KILL"), None);
     it.start();
@@ -141,7 +141,7 @@ fn what_cannot_be_meant_or_may_not_be_changes_no_disk() {
     fs::write(it.path("full/letter"), b"dear").expect("writable");
     let (missing, disk0) = (it.path("missing").display().to_string(), it.path("disk0").display().to_string());
     let inside = folder(&it, "disk0/inside");
-    let cases: [(&[&str], i32, &str); 11] = [
+    let cases: [(&[&str], i32, &str); 12] = [
         (&["replace", "1", "--with", &full], 5, "refused"),
         (&["add", &full], 5, "refused"),
         (&["replace", "1", "--with", &disk0], 5, "refused"),
@@ -150,6 +150,7 @@ fn what_cannot_be_meant_or_may_not_be_changes_no_disk() {
         (&["find", &missing], 4, "absent"),
         (&["find", &empty], 4, "absent"),
         (&["replace", "7", "--with", &empty], 4, "absent"),
+        (&["replace", "0", "--with", &empty], 4, "absent"),
         (&["replace", "abc", "--with", &empty], 4, "absent"),
         (&["add", &inside], 2, "misuse"),
         (&["replace", "1"], 2, "misuse"),
@@ -171,7 +172,7 @@ fn what_cannot_be_meant_or_may_not_be_changes_no_disk() {
     // The only disk cannot leave; the disk of another vault is not found here.
     let one = TestBox::new(1);
     let new = folder(&one, "new");
-    let out = one.coffre(&["disk", "replace", "0", "--with", &new, "--json"]);
+    let out = one.coffre(&["disk", "replace", "1", "--with", &new, "--json"]);
     assert_eq!((code(&out), &error(&out)["class"]), (Some(5), &"refused".into()), "{}", error(&out));
     assert!(files(&one.path("new")).is_empty());
     let foreign = one.path("disk0").display().to_string();
@@ -191,7 +192,7 @@ fn a_disk_more_widens_the_geometry_and_eight_are_the_most() {
     let new = folder(&it, "new");
     let told = it.json(&["disk", "add", &new]);
     assert_eq!((&told["joined"], &told["geometry"]), (&true.into(), &"2+1".into()), "{told}");
-    assert_eq!((&told["disk"]["number"], &told["disk"]["path"]), (&2.into(), &new.into()));
+    assert_eq!((&told["disk"]["number"], &told["disk"]["path"]), (&3.into(), &new.into()));
     assert_eq!(it.put(&pc, "e", &after).status, 201);
     wait_for(&it, "green", is_green);
     fs::rename(it.path("disk0"), it.path("away")).expect("renamed");
@@ -217,7 +218,7 @@ fn a_disk_that_moved_is_found() {
     wait_for(&it, "away", |status| states(status)[1] == "absent");
     let at = it.path("elsewhere/disk").display().to_string();
     let told = it.json(&["disk", "find", &at]);
-    assert_eq!((&told["disk"]["number"], &told["disk"]["path"]), (&1.into(), &at.clone().into()), "{told}");
+    assert_eq!((&told["disk"]["number"], &told["disk"]["path"]), (&2.into(), &at.clone().into()), "{told}");
     assert_eq!((&told["joined"], &told["geometry"]), (&true.into(), &"2+1".into()));
     wait_for(&it, "green", is_green);
     assert_eq!(code(&it.coffre(&["disk", "find", &at])), Some(0), "saying it again changes nothing");

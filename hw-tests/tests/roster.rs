@@ -106,8 +106,8 @@ fn a_dead_disk_is_replaced_and_stays_out() {
         bench.put(&vault, 300_000);
         bench.lose("disk1");
         bench.put(&vault, 200_000);
-        let came = vault.disk_replace("1", &bench.fresh("new")).expect("replaced");
-        assert_eq!((came.number, came.state), (1, DiskState::Active), "{n} disks");
+        let came = vault.disk_replace("2", &bench.fresh("new")).expect("replaced");
+        assert_eq!((came.number, came.state), (2, DiskState::Active), "{n} disks");
         bench.put(&vault, 250_000);
         wait_green(&vault);
         bench.check(&vault);
@@ -146,14 +146,14 @@ fn a_vault_grows_by_its_table() {
     bench.put(&vault, 150_000);
     for (n, geometry) in [(2, "1+1"), (3, "2+1"), (4, "3+1"), (5, "3+2")] {
         let came = vault.disk_add(&bench.fresh(&format!("more{n}"))).expect("added");
-        assert_eq!((came.number, came.state), (n - 1, DiskState::Active));
+        assert_eq!((came.number, came.state), (n, DiskState::Active));
         assert_eq!(vault.geometry().to_string(), geometry);
         bench.put(&vault, 150_000);
         wait_green(&vault);
         bench.check(&vault);
     }
-    let came = vault.disk_replace("0", &bench.fresh("instead")).expect("replaced");
-    assert_eq!((came.number, came.state), (0, DiskState::Active));
+    let came = vault.disk_replace("1", &bench.fresh("instead")).expect("replaced");
+    assert_eq!((came.number, came.state), (1, DiskState::Active));
     wait_green(&vault);
     assert_eq!(vault.status().can_lose_disks, 2);
     vault.close();
@@ -183,6 +183,7 @@ fn what_cannot_be_is_refused_in_words() {
     refused("1", bench.path("disk2"), Class::Refused);
     refused("1", bench.path("nowhere"), Class::Absent);
     refused("9", bench.fresh("ok"), Class::Absent);
+    refused("0", bench.fresh("ok"), Class::Absent);
     refused("ab", bench.fresh("ok"), Class::Absent);
     refused("1", bench.fresh("disk0/inside"), Class::Misuse);
     fs::remove_dir(bench.path("disk0/inside")).expect("scratch");
@@ -198,7 +199,7 @@ fn what_cannot_be_is_refused_in_words() {
     // The one that is away can be replaced by the same folder, and named by its id.
     let id = vault.disks()[2].id.to_string();
     let came = vault.disk_replace(&id[..8], &bench.path("ok")).expect("replaced");
-    assert_eq!(came.number, 2);
+    assert_eq!(came.number, 3);
     wait_green(&vault);
     bench.check(&vault);
     vault.close();
@@ -212,7 +213,7 @@ fn a_moved_disk_is_found() {
     bench.put(&vault, 100_000);
     fs::rename(bench.path("disk1"), bench.path("elsewhere")).expect("scratch");
     let found = vault.disk_find(&bench.path("elsewhere")).expect("found");
-    assert_eq!((found.number, found.state), (1, DiskState::Active));
+    assert_eq!((found.number, found.state), (2, DiskState::Active));
     assert!(vault.disk_find(&bench.fresh("empty")).is_err());
     wait_green(&vault);
     vault.close();

@@ -118,7 +118,7 @@ fn disk_line(state: &State, disk: &DiskInfo, width: u16) -> Line<'static> {
     let path = cut(&disk.path, rest / 2 - 1);
     let right = cut(&right, rest / 2 - 1);
     Line::from(vec![
-        Span::raw(format!(" {} ", disk.number + 1)),
+        Span::raw(format!(" {} ", disk.number)),
         Span::styled(format!("{shape} {:<13}", language.disk(disk.state)), style(state, tone)),
         Span::raw(format!(" {path:<width$} {right:>width$}", width = rest / 2 - 1)),
     ])

@@ -38,7 +38,7 @@ fn green() -> Status {
         can_lose_disks: 2,
         geometry: "4+2".parse().expect("a geometry"),
         epoch: 12,
-        disks: (0..6).map(|n| disk(n, DiskState::Active, None)).collect(),
+        disks: (1..=6).map(|n| disk(n, DiskState::Active, None)).collect(),
         objects: 1_284,
         snapshots: 1_284,
         logical_bytes: 18_200_000_000_000,
@@ -62,7 +62,7 @@ fn amber() -> Status {
     status.light = Light::Amber;
     status.can_lose_disks = 1;
     status.reasons = vec!["disk 3 is being brought up to date".into()];
-    status.disks[2] = disk(2, DiskState::CatchingUp, Some("came back, 41 records behind"));
+    status.disks[2] = disk(3, DiskState::CatchingUp, Some("came back, 41 records behind"));
     status.debt_packs = 12;
     status.index_ready = false;
     status.jobs = vec![
@@ -82,9 +82,9 @@ fn red() -> Status {
         "disks 2 and 5 are not there: no further disk may be lost".into(),
         "backups are refused: fewer disks are visible than a mount for writing needs".into(),
     ];
-    status.disks[1] = disk(1, DiskState::Absent, Some("not there"));
-    status.disks[3] = disk(3, DiskState::Suspect, Some("a sync failed: Input/output error"));
-    status.disks[4] = disk(4, DiskState::Foreign, Some("another vault's disk is mounted here"));
+    status.disks[1] = disk(2, DiskState::Absent, Some("not there"));
+    status.disks[3] = disk(4, DiskState::Suspect, Some("a sync failed: Input/output error"));
+    status.disks[4] = disk(5, DiskState::Foreign, Some("another vault's disk is mounted here"));
     status
 }
 
@@ -189,7 +189,7 @@ fn any_size_and_any_text_is_drawn() {
     let mut wild = red();
     wild.name = "漢字 \u{1b}[31m".repeat(40);
     wild.reasons = vec!["x".repeat(5_000), "\u{7}é\u{301}".into()];
-    wild.disks = (0..8).map(|n| disk(n, DiskState::Foreign, Some(&"long ".repeat(100)))).collect();
+    wild.disks = (1..=8).map(|n| disk(n, DiskState::Foreign, Some(&"long ".repeat(100)))).collect();
     wild.jobs = (0..50).map(|n| JobInfo { kind: "unknown".into(), done: n, total: Some(0) }).collect();
     for (width, height) in [(1, 1), (40, 10), (79, 24), (80, 24), (132, 43), (240, 67)] {
         for tier in [Tier::Rich, Tier::Cp437, Tier::Ascii] {

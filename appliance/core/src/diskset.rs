@@ -67,8 +67,9 @@ impl FromIterator<DiskNo> for DiskSet {
     }
 }
 
+/// As people read it: from 1.
 impl fmt::Debug for DiskSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter().map(|d| d.0)).finish()
+        f.debug_set().entries(self.iter().map(DiskNo::told)).finish()
     }
 }

@@ -127,11 +127,22 @@ impl DiskNo {
     pub fn ix(self) -> usize {
         usize::from(self.0)
     }
+
+    /// The number that people read and type, in JSON too: the first disk is 1.
+    pub fn told(self) -> u8 {
+        self.0.saturating_add(1)
+    }
+
+    /// The disk that people call `told`; `None` for 0, which is no disk.
+    pub fn from_told(told: u8) -> Option<Self> {
+        told.checked_sub(1).map(Self)
+    }
 }
 
+/// As people read it: from 1.
 impl fmt::Display for DiskNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        write!(f, "{}", self.told())
     }
 }
 
@@ -159,6 +170,12 @@ impl<'b, C> minicbor::Decode<'b, C> for DiskNo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_count_disks_from_one() {
+        assert_eq!((DiskNo(0).to_string(), DiskNo(7).told()), ("1".into(), 8));
+        assert_eq!((DiskNo::from_told(0), DiskNo::from_told(3)), (None, Some(DiskNo(2))));
+    }
 
     #[test]
     fn text_round_trip_and_refusals() {

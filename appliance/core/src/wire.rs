@@ -275,7 +275,7 @@ pub enum Reply {
     },
     /// To [`Request::RenewWords`].
     WordsRenewed {
-        /// Disks of the roster that were away: their key slots are replaced when they come back.
+        /// Numbers, from 1, of the disks that were away: their key slots are replaced when they come back.
         disks_without: Vec<u8>,
     },
     /// A list of a box that came up with too few disks, or with old ones: there may be more.
@@ -396,7 +396,7 @@ pub enum DiskState {
 pub struct DiskInfo {
     /// Its id.
     pub id: DiskId,
-    /// Position in the roster.
+    /// Its place in the roster, from 1.
     pub number: u8,
     /// Where it is expected.
     pub path: String,

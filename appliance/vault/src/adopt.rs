@@ -19,7 +19,7 @@ use coffre_core::fact::Born;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::Flaws;
 use coffre_core::geometry::{Geometry, MAX_DISKS};
-use coffre_core::ids::VaultId;
+use coffre_core::ids::{DiskNo, VaultId};
 use coffre_core::keys::KeyRing;
 use coffre_core::label::BadLabel;
 use coffre_core::roster::{Roster, Standing, standing};
@@ -255,10 +255,10 @@ fn box_file(given: &[Given], vault: VaultId, roster: &Roster, born: &Born) -> (B
     kept.authority_der = hex::encode(&*born.authority_der);
     kept.roster_version = roster.version;
     let mut warnings = Vec::new();
-    for (n, id) in roster.disks.iter().enumerate() {
+    for (no, id) in (0u8..).map(DiskNo).zip(&roster.disks) {
         let path = given.iter().find(|g| g.survey.label.disk == *id).map(|g| g.path.clone());
         if path.is_none() {
-            warnings.push(format!("disk {n} of this vault ({id}) was not given: when it is there, say where with `coffre disk find PATH`"));
+            warnings.push(format!("disk {no} of this vault ({id}) was not given: when it is there, say where with `coffre disk find PATH`"));
         }
         kept.disks.push(BoxDisk { id: *id, path: path.unwrap_or_default() });
     }

@@ -414,7 +414,7 @@ impl Vault {
         self.house().draw_words()
     }
 
-    /// Makes these the recovery words. Says which disks were away: theirs are replaced when they come back. `Misuse` for
+    /// Makes these the recovery words. Says which disks were away, by number from 1: theirs are replaced when they come back. `Misuse` for
     /// words that cannot be. An error means that old and new words may both open some of the disks: try the same again.
     ///
     /// # Durability

@@ -222,7 +222,7 @@ fn a_folder_where_a_disk_should_be_mounted_is_refused() {
     let fault = vault.disk_add(&folder).expect_err("forgotten");
     assert!(fault.class == Class::Refused && fault.what.contains("no disk is mounted at"), "{fault}");
     let added = vault.disk_add(&disk).expect("a file system of its own");
-    assert_eq!(added.number, 1);
+    assert_eq!(added.number, 2);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn two_of_six_disks_go_and_come_back() {
     let status =
         until(&vault, "both gone", |s| s.disks.iter().filter(|d| d.state == DiskState::Absent).count() == 2);
     assert_eq!((status.light, status.writable, status.can_lose_disks), (Light::Red, true, 0));
-    assert!(status.reasons.iter().any(|r| r.contains("disk 1")), "{:?}", status.reasons);
+    assert!(status.reasons.iter().any(|r| r.contains("disk 2")), "{:?}", status.reasons);
     assert!(get(&vault, "pc/old") == old);
     put(&vault, "pc/new", &new);
     let small = put(&vault, "pc/small", b"tiny");

@@ -60,7 +60,7 @@ pub struct ScrubInfo {
 pub struct FindInfo {
     /// When.
     pub found_ms: u64,
-    /// The disk's number, when it is on one disk.
+    /// The disk's number, from 1, when it is on one disk.
     pub disk: Option<u8>,
     /// `shard PACK`, `record N`, `checkpoint N`, `label`, `pack PACK`.
     pub what: String,

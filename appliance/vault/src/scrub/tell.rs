@@ -16,7 +16,7 @@ impl Core {
         let (light_late, deep_late) = scrub.plan.overdue(scrub.now_ms(mono_ms));
         let finds = scrub.finds.iter().map(|f| FindInfo {
             found_ms: f.wall_ms,
-            disk: f.disk.map(|d| d.0),
+            disk: f.disk.map(DiskNo::told),
             what: what(&f.thing),
             blocks: f.blocks,
             healed_ms: f.healed_ms,

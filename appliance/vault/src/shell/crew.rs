@@ -93,10 +93,19 @@ impl Crew {
                 .map_err(|e| Fault::permanent(format!("cannot start a thread: {e}")))
         };
         for disk in (0..self.lanes.len() as u8).map(DiskNo) {
-            spawn(format!("journal-{disk}"), Box::new(move |crew, core| crew.serve_jobs(core, disk, true)))?;
-            spawn(format!("bulk-{disk}"), Box::new(move |crew, core| crew.serve_jobs(core, disk, false)))?;
+            spawn(
+                format!("journal-{}", disk.0),
+                Box::new(move |crew, core| crew.serve_jobs(core, disk, true)),
+            )?;
+            spawn(
+                format!("bulk-{}", disk.0),
+                Box::new(move |crew, core| crew.serve_jobs(core, disk, false)),
+            )?;
             for _ in 0..READERS {
-                spawn(format!("read-{disk}"), Box::new(move |crew, _| crew.lanes[disk.ix()].serve_asks()))?;
+                spawn(
+                    format!("read-{}", disk.0),
+                    Box::new(move |crew, _| crew.lanes[disk.ix()].serve_asks()),
+                )?;
             }
         }
         for n in 0..ENCODERS {

@@ -270,10 +270,14 @@ impl House {
         let by_number = |d: &DiskInfo| text.parse() == Ok(d.number);
         let by_id = |d: &DiskInfo| hex && d.id.to_string().starts_with(&text.to_ascii_lowercase());
         let by_path = |d: &DiskInfo| d.path == text || full.as_deref() == Some(Path::new(&d.path));
-        let found: Vec<DiskNo> =
-            disks().filter(|d| by_number(d) || by_id(d) || by_path(d)).map(|d| DiskNo(d.number)).collect();
+        let found: Vec<DiskNo> = disks()
+            .filter(|d| by_number(d) || by_id(d) || by_path(d))
+            .filter_map(|d| DiskNo::from_told(d.number))
+            .collect();
         match found[..] {
             [one] => Ok(one),
+            [] if text.parse() == Ok(0) => Err(Fault::absent("there is no disk 0: disks are counted from 1")
+                .next("name it as `coffre disk list` shows it")),
             [] => Err(Fault::absent(format!("there is no disk {text} in this vault")).next(
                 "name it as `coffre disk list` shows it: its number, the first digits of its id, or its path",
             )),

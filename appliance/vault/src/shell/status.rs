@@ -102,7 +102,7 @@ impl House {
         let lookout = lock(&self.lookout).clone();
         let retired = lookout.retired().into_iter().map(|(path, label)| DiskInfo {
             id: label.disk,
-            number: label.number().map_or(0, |no| no.0),
+            number: label.number().map_or(0, DiskNo::told),
             path: path.display().to_string(),
             state: DiskState::Retired,
             reason: Some("it was taken out of the vault and is not used".into()),
@@ -117,27 +117,27 @@ impl House {
 
     fn disk_infos(&self, report: &Report) -> Vec<DiskInfo> {
         let places = lock(&self.places).clone();
-        let info = |(number, (id, state, reason, seq)): (u8, &(_, DiskState, Option<String>, u64))| {
+        let info = |(no, (id, state, reason, seq)): (DiskNo, &(_, DiskState, Option<String>, u64))| {
             let space = match state {
-                DiskState::Active | DiskState::CatchingUp => self.rooms.get(DiskNo(number)),
+                DiskState::Active | DiskState::CatchingUp => self.rooms.get(no),
                 _ => None,
             };
             DiskInfo {
                 id: *id,
-                number,
-                path: places.get(usize::from(number)).map_or_else(String::new, |p| p.display().to_string()),
+                number: no.told(),
+                path: places.get(no.ix()).map_or_else(String::new, |p| p.display().to_string()),
                 state: *state,
                 reason: reason.clone(),
                 total_bytes: space.map(|s| s.total),
                 free_bytes: space.map(|s| s.free),
                 durable_seq: *seq,
                 health: match state {
-                    DiskState::Active | DiskState::CatchingUp => self.healths.get(DiskNo(number)),
+                    DiskState::Active | DiskState::CatchingUp => self.healths.get(no),
                     _ => DiskHealth::unknown("it is not in use"),
                 },
             }
         };
-        (0u8..).zip(&report.disks).map(info).collect()
+        (0u8..).map(DiskNo).zip(&report.disks).map(info).collect()
     }
 
     /// The box's name: as the journal says, or as the state folder remembers.

@@ -46,7 +46,8 @@ impl House {
             )
             .next("keep both papers, look at the disks, and renew the words again"));
         }
-        Ok((0..self.of().disks.len() as u8).filter(|no| !taken.has(DiskNo(*no))).collect())
+        let all = (0..self.of().disks.len() as u8).map(DiskNo);
+        Ok(all.filter(|no| !taken.has(*no)).map(DiskNo::told).collect())
     }
 
     /// See [`Vault::check_words`](crate::Vault::check_words).

@@ -50,7 +50,7 @@ pub fn replace_a_dead_disk(stage: &mut Stage, summary: &mut Summary, stop: &Stop
         Err(why) => page.line(format_args!("  {why:#}")),
     }
     summary.check(seen.is_ok(), "within 60 s the light is amber, and one more disk may be lost");
-    page.line(format_args!("  $ coffre disk replace {DEAD} --with …/disk7"));
+    page.line(format_args!("  $ coffre disk replace {} --with …/disk7", DEAD + 1));
     let since = Instant::now();
     let (told, place) = stage.replace(DEAD)?;
     summary.fact("new disk in use after", show::time(since.elapsed()));

@@ -47,7 +47,7 @@ pub fn more_to_keep(stage: &mut Stage, summary: &mut Summary, stop: &Stop) -> Re
 pub fn damage_and_heal(stage: &mut Stage, all: &[Kept], summary: &mut Summary, stop: &Stop) -> Result<()> {
     let page = summary.page();
     let wounds = damage(&stage.disks()[ROTTEN])?;
-    page.fact("damaged on disk 3", format_args!("bytes flipped in {FLIPPED} shards, {DELETED} deleted"));
+    page.fact("damaged on disk 4", format_args!("bytes flipped in {FLIPPED} shards, {DELETED} deleted"));
     page.line("  $ coffre scrub --deep");
     let since = Instant::now();
     let (told, seen) = scrub_and_watch(stage, stop)?;
@@ -133,7 +133,7 @@ fn scrub_and_watch(stage: &Stage, stop: &Stop) -> Result<(Value, Option<(Duratio
 fn found<'a>(told: &'a Value, wounds: &[Wound]) -> Vec<&'a Value> {
     let ours = |find: &&Value| {
         let what = find["what"].as_str().and_then(|what| what.strip_prefix("shard "));
-        find["disk"] == ROTTEN && what.is_some_and(|pack| wounds.iter().any(|wound| wound.pack == pack))
+        find["disk"] == ROTTEN + 1 && what.is_some_and(|pack| wounds.iter().any(|wound| wound.pack == pack))
     };
     told["finds"].as_array().into_iter().flatten().filter(ours).collect()
 }
@@ -151,9 +151,9 @@ mod tests {
     fn finds_are_told_from_those_of_others() {
         let wound = Wound { pack: "aa".into(), file: PathBuf::new(), hash: blake3::hash(b"") };
         let told = json!({"finds": [
-            {"disk": ROTTEN, "what": "shard aa", "healed_at": null},
-            {"disk": ROTTEN, "what": "shard bb", "healed_at": "2026-03-01T09:30:00.000Z"},
             {"disk": ROTTEN + 1, "what": "shard aa", "healed_at": null},
+            {"disk": ROTTEN + 1, "what": "shard bb", "healed_at": "2026-03-01T09:30:00.000Z"},
+            {"disk": ROTTEN + 2, "what": "shard aa", "healed_at": null},
             {"disk": null, "what": "pack aa", "healed_at": null},
         ]});
         let wounds = [wound];

@@ -160,7 +160,7 @@ impl Stage {
     pub fn replace(&mut self, disk: usize) -> Result<(Value, PathBuf)> {
         let new = self.scratch.path().join(format!("disk{}", DISKS + 1));
         std::fs::create_dir(&new).context("a new disk")?;
-        let number = disk.to_string();
+        let number = (disk + 1).to_string();
         let told = self.coffre.json(&["disk", "replace", &number, "--with", &new.to_string_lossy()])?;
         Ok((told, std::mem::replace(&mut self.disks[disk], new)))
     }

@@ -124,7 +124,7 @@ fn copy_in_anothers_place(it: &mut TheBox) -> Result<()> {
     let before = prints::below(it.bays.path(0))?;
     it.subject.start()?;
     let why = it.told_of(0)?;
-    ensure!(why.contains("disk 4"), "a copy of disk 4 in the place of disk 0 is called: {why}");
+    ensure!(why.contains("disk 5"), "a copy of disk 5 in the place of disk 1 is called: {why}");
     it.push()?;
     it.compare().context("with a copy in another's place")?;
     ensure!(prints::below(it.bays.path(0))? == before, "the copy was written to");
