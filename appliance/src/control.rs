@@ -9,7 +9,7 @@ use crate::pairing::{Pairings, Wish};
 use crate::state::{StateDir, StateLock};
 use coffre_core::fault::{Class, Fault, Result};
 use coffre_core::wire::{DiskInfo, NewClient, Reply, RepoInfo, Request};
-use coffre_vault::{Vault, Which};
+use coffre_vault::{Replacing, Vault, Which};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -154,7 +154,10 @@ fn answer(vault: &Vault, authority: &Authority, pairings: &Pairings, request: Re
         Request::PairCancel { id } => Reply::Pairings { pairings: pairings.cancel(vault, id)? },
         Request::DiskList => Reply::Disks { disks: vault.disks() },
         Request::Scrub { deep } => Reply::Scrub(Box::new(vault.scrub(deep)?)),
-        Request::DiskReplace { old, with } => came(vault, vault.disk_replace(&old, Path::new(&with))?),
+        Request::DiskReplace { old, with, consent } => {
+            replacing(vault, vault.disk_replace(&old, Path::new(&with), consent)?)
+        }
+        Request::DiskUndo { disk, consent } => replacing(vault, vault.disk_undo(&disk, consent)?),
         Request::DiskAdd { path } => came(vault, vault.disk_add(Path::new(&path))?),
         Request::DiskFind { path } => came(vault, vault.disk_find(Path::new(&path))?),
         Request::IndexBurn => done(vault.index_burn())?,
@@ -224,6 +227,13 @@ fn came(vault: &Vault, disk: DiskInfo) -> Reply {
     Reply::Disk { disk, geometry: vault.geometry() }
 }
 
+fn replacing(vault: &Vault, what: Replacing) -> Reply {
+    match what {
+        Replacing::Done(disk) => came(vault, *disk),
+        Replacing::Asked(why) => Reply::Asked { why },
+    }
+}
+
 fn done(outcome: Result<()>) -> Result<Reply> {
     outcome.map(|()| Reply::Done)
 }
@@ -253,8 +263,11 @@ fn audit(request: &Request) {
         Request::RenewWords { .. } => {
             tracing::info!(target: "audit", "recovery words to be renewed");
         }
-        Request::DiskReplace { old, with } => {
-            tracing::info!(target: "audit", %old, %with, "disk to be replaced");
+        Request::DiskReplace { old, with, consent } => {
+            tracing::info!(target: "audit", %old, %with, ?consent, "disk to be replaced");
+        }
+        Request::DiskUndo { disk, consent } => {
+            tracing::info!(target: "audit", %disk, ?consent, "replaced disk to come back");
         }
         Request::DiskAdd { path } => tracing::info!(target: "audit", %path, "disk to be added"),
         Request::DiskFind { path } => tracing::info!(target: "audit", %path, "disk to be looked for"),

@@ -5,11 +5,11 @@
 
 use coffre_core::fault::Class;
 use coffre_core::names::DatasetRef;
-use coffre_core::wire::{DiskState, Light};
+use coffre_core::wire::{Consent, DiskInfo, DiskState, Light};
 use coffre_rig::rng::Rng;
-use coffre_vault::{IdentityKeys, InitPlan, Vault, Which};
+use coffre_vault::{IdentityKeys, InitPlan, Replacing, Vault, Which};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long the box may take to be whole again.
@@ -83,6 +83,14 @@ fn dataset(text: &str) -> DatasetRef {
     text.parse().expect("a data set")
 }
 
+/// Has a disk replaced, whatever speaks against it.
+fn replace(vault: &Vault, old: &str, with: &Path) -> coffre_core::fault::Result<DiskInfo> {
+    match vault.disk_replace(old, with, Consent { sure: true, give_up: false })? {
+        Replacing::Done(disk) => Ok(*disk),
+        Replacing::Asked(why) => panic!("asked although sure: {why}"),
+    }
+}
+
 fn wait_green(vault: &Vault) {
     let begun = Instant::now();
     loop {
@@ -106,7 +114,7 @@ fn a_dead_disk_is_replaced_and_stays_out() {
         bench.put(&vault, 300_000);
         bench.lose("disk1");
         bench.put(&vault, 200_000);
-        let came = vault.disk_replace("2", &bench.fresh("new")).expect("replaced");
+        let came = replace(&vault, "2", &bench.fresh("new")).expect("replaced");
         assert_eq!((came.number, came.state), (2, DiskState::Active), "{n} disks");
         bench.put(&vault, 250_000);
         wait_green(&vault);
@@ -152,7 +160,7 @@ fn a_vault_grows_by_its_table() {
         wait_green(&vault);
         bench.check(&vault);
     }
-    let came = vault.disk_replace("1", &bench.fresh("instead")).expect("replaced");
+    let came = replace(&vault, "1", &bench.fresh("instead")).expect("replaced");
     assert_eq!((came.number, came.state), (1, DiskState::Active));
     wait_green(&vault);
     assert_eq!(vault.status().can_lose_disks, 2);
@@ -175,7 +183,7 @@ fn what_cannot_be_is_refused_in_words() {
     let full = bench.fresh("full");
     fs::write(full.join("letter.txt"), b"mine").expect("scratch");
     let refused = |old: &str, path: PathBuf, class: Class| {
-        let fault = vault.disk_replace(old, &path).expect_err("refused");
+        let fault = replace(&vault, old, &path).expect_err("refused");
         assert_eq!(fault.class, class, "{fault}");
         assert!(fault.next.is_some(), "{fault}");
     };
@@ -198,7 +206,7 @@ fn what_cannot_be_is_refused_in_words() {
     assert!(fs::read_dir(bench.path("ok")).expect("there").next().is_none(), "what was begun is taken back");
     // The one that is away can be replaced by the same folder, and named by its id.
     let id = vault.disks()[2].id.to_string();
-    let came = vault.disk_replace(&id[..8], &bench.path("ok")).expect("replaced");
+    let came = replace(&vault, &id[..8], &bench.path("ok")).expect("replaced");
     assert_eq!(came.number, 3);
     wait_green(&vault);
     bench.check(&vault);

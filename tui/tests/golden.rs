@@ -24,6 +24,7 @@ fn disk(number: u8, state: DiskState, reason: Option<&str>) -> DiskInfo {
         total_bytes: known.then_some(4_000_000_000_000),
         free_bytes: known.then_some(1_560_000_000_000),
         durable_seq: 4711,
+        may_be_taken_out: None,
         health: Default::default(),
     }
 }

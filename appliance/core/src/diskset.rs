@@ -28,7 +28,7 @@ impl DiskSet {
 
     /// Whether `disk` is in it.
     pub fn has(self, disk: DiskNo) -> bool {
-        self.0 >> disk.0 & 1 == 1
+        self.0.checked_shr(u32::from(disk.0)).is_some_and(|bits| bits & 1 == 1)
     }
 
     /// With `disk`.

@@ -136,6 +136,8 @@ pub enum Flaw {
     TakeUnread,
     /// Refuse what was written and not confirmed, as if it could not become true any more.
     UnknownIsNo,
+    /// Let a disk go when enough others are there, whatever they hold.
+    CountDisksNotShards,
 }
 
 /// All flaws, for the rig to go through.
@@ -204,6 +206,7 @@ pub const ALL_FLAWS: &[Flaw] = &[
     Flaw::NeverLookAgain,
     Flaw::TakeUnread,
     Flaw::UnknownIsNo,
+    Flaw::CountDisksNotShards,
 ];
 
 /// A set of flaws; empty in any appliance.

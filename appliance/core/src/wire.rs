@@ -9,6 +9,7 @@ mod health;
 pub use health::{FindInfo, HealInfo, ScrubInfo, Unhealed};
 
 mod clients;
+mod consent;
 mod keeping;
 mod pair;
 mod repos;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::rhythm::Standing;
 pub use clients::{Ceiling, ClientInfo, NewClient};
+pub use consent::Consent;
 pub use pair::{Arrivals, PairState, PairingInfo};
 pub use repos::{FileInfo, RepoInfo};
 pub use senders::{RefusedInfo, RefusedOf, SenderInfo};
@@ -103,8 +105,19 @@ pub enum Request {
     DiskReplace {
         /// Its number, the beginning of its id, or its path.
         old: String,
-        /// The new disk's folder, a full path.
+        /// The new disk's folder, a full path; or that of the disk that had this number before, to have it back whole.
         with: String,
+        /// What whoever asks agrees to.
+        #[serde(default)]
+        consent: Consent,
+    },
+    /// Have the disk back that was replaced.
+    DiskUndo {
+        /// The disk that took its place: its number, the beginning of its id, or its path.
+        disk: String,
+        /// What whoever asks agrees to.
+        #[serde(default)]
+        consent: Consent,
     },
     /// Add an empty disk.
     DiskAdd {
@@ -242,6 +255,11 @@ pub enum Reply {
         disk: DiskInfo,
         /// The vault's geometry now.
         geometry: Geometry,
+    },
+    /// To [`Request::DiskReplace`] and [`Request::DiskUndo`]: nothing was done, for it was not agreed to.
+    Asked {
+        /// What speaks against it.
+        why: String,
     },
     /// To [`Request::Snapshots`].
     Snapshots {
@@ -410,6 +428,9 @@ pub struct DiskInfo {
     pub free_bytes: Option<u64>,
     /// Newest journal record known to be durable on it.
     pub durable_seq: u64,
+    /// Of a disk that was taken out: whether the one in its place has all of its part, read back, so that it is needed no more.
+    #[serde(default)]
+    pub may_be_taken_out: Option<bool>,
     /// What it says of its own health; the box decides nothing on it.
     #[serde(default)]
     pub health: DiskHealth,

@@ -1,10 +1,11 @@
-//! `coffre disk list`, `replace`, `add`, `find`.
+//! `coffre disk list`, `replace`, `undo`, `add`, `find`.
 
 use super::{Outcome, Said, init, knock, progress, show};
 use crate::state::StateDir;
-use coffre_core::wire::{DiskHealth, DiskInfo, DiskState, Reply, Request};
+use coffre_core::fault::Fault;
+use coffre_core::wire::{Consent, DiskHealth, DiskInfo, DiskState, Reply, Request};
 use serde_json::json;
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,23 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// and how often at least.
 const FIRST_LOOKS: u32 = 4;
+
+/// Said after a disk was replaced.
+const KEEP_IT_IN: &str = "What it must hold is being made again; if the disk that it replaces is still there, leave it in until \
+                          `coffre disk list` says that it may be taken out.";
+/// More than a yes can be.
+const MAX_ANSWER_BYTES: u64 = 256;
+
+/// What whoever lets a disk go agrees to.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Sure {
+    /// Replace it although it is in use and healthy: for scripts, which cannot be asked.
+    #[arg(long)]
+    pub yes: bool,
+    /// Replace a dead disk although some of the data can be read only with it: that stays unreadable until it shows again.
+    #[arg(long)]
+    pub give_up: bool,
+}
 
 /// All disks, in roster order.
 pub fn list(state: &StateDir) -> Outcome<Said> {
@@ -60,15 +78,56 @@ fn in_words(health: &DiskHealth) -> String {
 
 /// A new disk in the place of an old one. What the new one must hold is made again in the background; a person who watches is
 /// shown how far that is.
-pub fn replace(state: &StateDir, old: String, with: &Path, json: bool) -> Outcome<Said> {
-    let request = Request::DiskReplace { old: unless_number(old), with: init::text(with)? };
-    let mut said = came(state, &request, "Its part of the data is being made again from the other disks.")?;
+pub fn replace(state: &StateDir, old: String, with: &Path, sure: Sure, json: bool) -> Outcome<Said> {
+    let (old, with) = (unless_number(old), init::text(with)?);
+    let request = |consent| Request::DiskReplace { old: old.clone(), with: with.clone(), consent };
+    exchange(state, request, sure, json)
+}
+
+/// A disk that was replaced comes back.
+pub fn undo(state: &StateDir, disk: String, sure: Sure, json: bool) -> Outcome<Said> {
+    let disk = unless_number(disk);
+    exchange(state, |consent| Request::DiskUndo { disk: disk.clone(), consent }, sure, json)
+}
+
+fn exchange(state: &StateDir, request: impl Fn(Consent) -> Request, sure: Sure, json: bool) -> Outcome<Said> {
+    let mut consent = Consent { sure: sure.yes, give_up: sure.give_up };
+    let mut answer = knock::ask(state, &request(consent))?;
+    if let Reply::Asked { why } = &answer {
+        agree(why, json)?;
+        consent.sure = true;
+        answer = knock::ask(state, &request(consent))?;
+    }
+    let mut said = told(answer, KEEP_IT_IN)?;
     if !json && progress::watched() && said.json["joined"] == true {
         // Before the bar: who interrupts it has read that the disk is in use.
         let _ = write!(io::stderr(), "{}", said.human);
         said.human = follow(state)?;
     }
     Ok(said)
+}
+
+/// Asks for a typed yes; nobody but a person at a terminal can be asked.
+fn agree(why: &str, json: bool) -> Outcome<()> {
+    let refused = || Fault::refused(why.to_owned());
+    if json || !io::stdin().is_terminal() {
+        return Err(refused().next("if this is what you want, give the command again with --yes").into());
+    }
+    // A prompt that cannot be shown is no reason to fail.
+    let _ = writeln!(io::stderr(), "{}\nType yes to replace it all the same:", sentence(why));
+    let mut line = String::new();
+    let read = io::stdin().lock().take(MAX_ANSWER_BYTES).read_line(&mut line);
+    match read.is_ok() && line.trim().eq_ignore_ascii_case("yes") {
+        true => Ok(()),
+        false => Err(refused().next("nothing was changed").into()),
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).chain(['.']).collect())
 }
 
 /// A bar until everything that can be healed is. Interrupted, the box goes on.
@@ -112,7 +171,16 @@ pub fn find(state: &StateDir, path: &Path) -> Outcome<Said> {
 }
 
 fn came(state: &StateDir, request: &Request, more: &str) -> Outcome<Said> {
-    match knock::ask(state, request)? {
+    told(knock::ask(state, request)?, more)
+}
+
+fn told(answer: Reply, more: &str) -> Outcome<Said> {
+    match answer {
+        Reply::Disk { disk, .. } if disk.state == DiskState::Retired => {
+            let (path, why) = (&disk.path, disk.reason.as_deref().unwrap_or("it was taken out"));
+            let human = format!("{path} is no disk of this vault any more: {why}.\n");
+            Ok(Said { human, json: json!({ "disk": disk, "joined": false }) })
+        }
         Reply::Disk { disk, geometry } => {
             let joined = disk.state == DiskState::Active;
             let (number, path) = (disk.number, &disk.path);

@@ -206,20 +206,30 @@ enum ClockCommand {
 enum DiskCommand {
     /// All disks.
     List,
-    /// Replace a disk by an empty one; the old one may be dead or gone.
+    /// Replace a disk by an empty one; the old one may be dead or gone. Leave it in while it is there: it is read from until the
+    /// new one has all of its part.
     Replace {
         /// The old disk as `disk list` shows it: its number, the first 6 or more digits of its id, or its path.
         old: String,
-        /// Folder or mount point of the new disk, empty.
+        /// Folder or mount point of the new disk, empty; or of the disk that had this number before, to have it back whole.
         #[arg(long, value_name = "PATH")]
         with: PathBuf,
+        #[command(flatten)]
+        sure: disk::Sure,
+    },
+    /// Have a disk back that was replaced, whole, while it shows.
+    Undo {
+        /// The disk that took its place, as `disk list` shows it.
+        disk: String,
+        #[command(flatten)]
+        sure: disk::Sure,
     },
     /// Add an empty disk as one more.
     Add {
         /// Its folder or mount point.
         path: PathBuf,
     },
-    /// Tell the box where one of its disks is now.
+    /// Tell the box where one of its disks is now, or one that was taken out.
     Find {
         /// Its folder or mount point.
         path: PathBuf,
@@ -353,7 +363,10 @@ fn run(args: Args, out: &mut Out) -> Outcome<Said> {
         Command::Client(ClientCommand::List) => client::list(&state),
         Command::Client(ClientCommand::Remove { name }) => client::remove(&state, name),
         Command::Disk(DiskCommand::List) => disk::list(&state),
-        Command::Disk(DiskCommand::Replace { old, with }) => disk::replace(&state, old, &with, args.json),
+        Command::Disk(DiskCommand::Replace { old, with, sure }) => {
+            disk::replace(&state, old, &with, sure, args.json)
+        }
+        Command::Disk(DiskCommand::Undo { disk, sure }) => disk::undo(&state, disk, sure, args.json),
         Command::Disk(DiskCommand::Add { path }) => disk::add(&state, &path),
         Command::Disk(DiskCommand::Find { path }) => disk::find(&state, &path),
         Command::Index(IndexCommand::Burn) => index::burn(&state),

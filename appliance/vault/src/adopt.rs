@@ -264,7 +264,10 @@ fn box_file(given: &[Given], vault: VaultId, roster: &Roster, born: &Born) -> (B
     }
     for left in given.iter().filter(|g| roster.number(g.survey.label.disk).is_none()) {
         let path = left.path.display();
-        warnings.push(format!("{path} was taken out of this vault: it is left as it is and not used"));
+        warnings.push(format!(
+            "{path} was taken out of this vault: it is never written, and read from while something needs it"
+        ));
+        kept.look_also(left.path.clone());
     }
     (kept, warnings)
 }

@@ -16,8 +16,8 @@ use coffre_core::keep::KeepRules;
 use coffre_core::kind::Kind;
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
 use coffre_core::wire::{
-    Arrivals, Ceiling, ClientInfo, ClockInfo, DatasetChange, DatasetInfo, DiskInfo, ForgotInfo, NewClient,
-    PlanInfo, ScrubInfo, SnapshotInfo, Status,
+    Arrivals, Ceiling, ClientInfo, ClockInfo, Consent, DatasetChange, DatasetInfo, DiskInfo, ForgotInfo,
+    NewClient, PlanInfo, ScrubInfo, SnapshotInfo, Status,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,6 +94,15 @@ impl Drop for Door {
     }
 }
 
+/// What became of a replacement.
+#[derive(Clone, Debug)]
+pub enum Replacing {
+    /// The disk that came.
+    Done(Box<DiskInfo>),
+    /// Nothing was done: this speaks against it, and nobody said that they are sure.
+    Asked(String),
+}
+
 /// Which snapshot of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -137,16 +146,24 @@ impl Vault {
         self.house().geometry()
     }
 
-    /// Replaces a disk, named by its number, the beginning of its id (6 digits or more) or its path, by the empty folder or mount
-    /// point `with`. The old disk, if it is still there, is not used any more. Waits until the new one is in use, or a
-    /// little longer than that should take. `Refused` when the vault could not go on without the old disk, or `with` is
-    /// not empty or not a disk of its own; `Full` when it is too small; `Absent` when there is no such disk.
+    /// Replaces a disk, named by its number (from 1), the beginning of its id (6 digits or more) or its path, by the empty folder or
+    /// mount point `with`. The old disk, if it is still there, is read from until the new one has all of its part, and never
+    /// written. When `with` is the disk that had this number before, that one comes back whole. Waits until the new one is in use, or a
+    /// little longer than that should take. `Refused` when the vault could not go on or not read everything without the old disk, or
+    /// `with` is not empty or not a disk of its own; `Full` when it is too small; `Absent` when there is no such disk. Nothing is
+    /// done but asked when the old disk is in use and well, and nobody is `sure`.
     ///
     /// # Durability
     /// On `Ok` every later opening knows the new disk and not the old one. When it fails half-way, the next opening finds
     /// in the labels which of the two holds, and goes on from there.
-    pub fn disk_replace(&self, old: &str, with: &Path) -> Result<DiskInfo> {
-        self.house().disk_replace(old, with)
+    pub fn disk_replace(&self, old: &str, with: &Path, consent: Consent) -> Result<Replacing> {
+        self.house().disk_replace(old, with, consent)
+    }
+
+    /// Has the disk back that was replaced by `disk`, whole: it must show. As [`disk_replace`](Self::disk_replace) with that one's
+    /// path. `Absent` when none shows.
+    pub fn disk_undo(&self, disk: &str, consent: Consent) -> Result<Replacing> {
+        self.house().disk_undo(disk, consent)
     }
 
     /// Adds the empty folder or mount point `path` as one disk more. Errors and durability as for
@@ -155,7 +172,8 @@ impl Vault {
         self.house().disk_add(path)
     }
 
-    /// Tells the box that one of its disks is at `path` now. `Refused` when it is not one of this vault's disks.
+    /// Tells the box that one of its disks is at `path` now, or one that was taken out: that one is read from while something
+    /// needs it. `Refused` when it was never one of this vault's disks.
     pub fn disk_find(&self, path: &Path) -> Result<DiskInfo> {
         self.house().disk_find(path)
     }

@@ -12,7 +12,7 @@ use coffre_core::diskset::DiskSet;
 use coffre_core::fact::{
     Body, Born, ClientFact, DatasetFact, Fact, LockBasis, ObjectFact, PackFact, SettledLock,
 };
-use coffre_core::ids::{ObjectId, PackId};
+use coffre_core::ids::{DiskNo, ObjectId, PackId};
 use coffre_core::names::{ClientName, DatasetName, DatasetRef};
 use coffre_core::retention::ClockFact;
 use coffre_core::rhythm::Sittings;
@@ -282,15 +282,30 @@ impl Catalog {
         self.inline_bytes
     }
 
-    /// How many more disks may be lost, any ones, without losing a live pack, when `there` are there and the shards in
-    /// `missing` are not. `None` when there is no pack.
-    pub fn tolerance(&self, there: DiskSet, missing: &HashMap<PackId, DiskSet>) -> Option<i32> {
-        self.census.tolerances(&self.packs, there, missing).keys().next().copied()
+    /// How many more disks may be lost, any ones, without losing a live pack, when `there` are there and what packs `lack`
+    /// is not. `None` when there is no pack.
+    pub fn tolerance(&self, there: DiskSet, lack: impl Iterator<Item = (PackId, DiskSet)>) -> Option<i32> {
+        self.census.tolerances(&self.packs, there, lack).keys().next().copied()
     }
 
     /// How many live packs can miss fewer than `floor` more disks (0: cannot be read).
-    pub fn packs_below(&self, floor: i32, there: DiskSet, missing: &HashMap<PackId, DiskSet>) -> usize {
-        self.census.tolerances(&self.packs, there, missing).range(..floor).map(|(_, count)| count).sum()
+    pub fn packs_below(
+        &self,
+        floor: i32,
+        there: DiskSet,
+        lack: impl Iterator<Item = (PackId, DiskSet)>,
+    ) -> usize {
+        self.census.tolerances(&self.packs, there, lack).range(..floor).map(|(_, count)| count).sum()
+    }
+
+    /// How many live packs have a shard on `disk` and cannot be read with those on `left` alone.
+    pub fn packs_needing(
+        &self,
+        disk: DiskNo,
+        left: DiskSet,
+        lack: impl Iterator<Item = (PackId, DiskSet)>,
+    ) -> usize {
+        self.census.needing(&self.packs, disk, left, lack)
     }
 
     /// Whether any live pack has fewer than `m` shards to spare when all are there.
@@ -315,9 +330,8 @@ fn stored_len(pack: &PackFact) -> u64 {
     shard * pack.geometry.width() as u64
 }
 
-/// How many more disks a pack can miss; negative when it cannot be read now.
-pub fn pack_tolerance(pack: &PackFact, there: DiskSet, missing: &HashMap<PackId, DiskSet>) -> i32 {
-    let lost = missing.get(&pack.id).copied().unwrap_or_default();
+/// How many more disks a pack can miss, without the shards on `lost`; negative when it cannot be read now.
+pub fn pack_tolerance(pack: &PackFact, there: DiskSet, lost: DiskSet) -> i32 {
     let good = pack.disks.iter().filter(|d| there.has(**d) && !lost.has(**d)).count();
     good as i32 - pack.geometry.k() as i32
 }

@@ -6,15 +6,16 @@
 //! Reading never depends on the index; it is asked last but one, and last every table of contents is read.
 
 use crate::core::{Core, lock};
-use crate::inspect::Damage;
+use crate::engine::guest_seat;
+use crate::inspect::{Damage, Wanted};
 use crate::layout;
-use crate::ports::DiskError;
+use crate::ports::{Disk, DiskError};
 use bytes::Bytes;
 use coffre_core::erasure::reconstruct_one;
 use coffre_core::fact::PackFact;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::Flaw;
-use coffre_core::ids::{ChunkId, PackId};
+use coffre_core::ids::{ChunkId, DiskNo, PackId};
 use coffre_core::pack::{PACK_TARGET, TocEntry, open_blob, open_toc};
 use coffre_core::shard::{BLOCK_LEN, BlockTable, HEADER_LEN, ShardHeader, shard_len};
 use std::collections::{HashMap, VecDeque};
@@ -181,13 +182,75 @@ impl Core {
                 Err(fault) => last = fault,
             }
             if present.len() == k {
-                let slices: Vec<(usize, &[u8])> = present.iter().map(|(i, b)| (*i, &b[..])).collect();
-                return reconstruct_one(pack.geometry, &slices, shard).map(Bytes::from);
+                return made_of(pack, &present, shard);
+            }
+        }
+        // Disks that were taken out and show may have what the others lack, this very shard too.
+        for (other, place) in self.with(|e| e.lent(pack)) {
+            if present.iter().all(|(there, _)| *there != other)
+                && let Ok(bytes) = self.lent_range(pack, other, place, &blocks)
+            {
+                present.push((other, bytes));
+            }
+            if present.len() == k {
+                return made_of(pack, &present, shard);
             }
         }
         let what =
             format!("pack {}: only {} of {k} needed shards are good ({})", pack.id, present.len(), last.what);
         Err(Fault::new(last.class, what))
+    }
+
+    /// Whole blocks of a shard from a guest, verified like any others.
+    fn lent_range(&self, pack: &PackFact, shard: usize, place: DiskNo, blocks: &Range<u64>) -> Result<Bytes> {
+        let lacks = |why: &str| {
+            self.guest_lacks(place, &pack.id);
+            Fault::corrupt(format!("pack {} shard {shard} on a disk that was taken out: {why}", pack.id))
+        };
+        let checked = match self.table_of(pack, shard) {
+            Some(checked) => checked,
+            None => self.lent_table(pack, shard, place)?,
+        };
+        let (first, len) = (ShardHeader::block_of(blocks.start), (blocks.end - blocks.start) as usize);
+        let offset = checked.header.block_in_file(first).start;
+        let bytes =
+            self.read(place, &layout::shard(pack.id), offset, len).map_err(|e| lacks(&e.to_string()))?;
+        let good = bytes.len() == len
+            && bytes.chunks(BLOCK_LEN).zip(first..).all(|(block, no)| checked.table.check(no, block));
+        if good { Ok(bytes.into()) } else { Err(lacks("a block does not match")) }
+    }
+
+    /// Header and table of a shard on a guest. They are those of the lost shard, wherever they are read.
+    pub(crate) fn lent_table(&self, pack: &PackFact, shard: usize, place: DiskNo) -> Result<Arc<Checked>> {
+        let wanted = Wanted::new(self.keys.vault(), pack, shard)
+            .ok_or_else(|| Fault::corrupt("a pack names too few disks"))?;
+        match self.ask_all([(place, move |disk: &dyn Disk| wanted.open(disk))]).pop() {
+            Some(Ok(Ok((header, table)))) => {
+                let checked = Arc::new(Checked { header, table });
+                lock(&self.caches.tables).put((pack.id, shard), checked.clone());
+                Ok(checked)
+            }
+            answer => {
+                if let Some(Ok(_)) = answer {
+                    self.guest_lacks(place, &pack.id);
+                }
+                Err(Fault::transient(format!(
+                    "pack {} shard {shard}: a disk that was taken out lacks it",
+                    pack.id
+                )))
+            }
+        }
+    }
+
+    fn table_of(&self, pack: &PackFact, shard: usize) -> Option<Arc<Checked>> {
+        lock(&self.caches.tables).get(&(pack.id, shard))
+    }
+
+    /// What a guest does not have, or has wrong, is not asked of it again.
+    pub(crate) fn guest_lacks(&self, place: DiskNo, pack: &PackId) {
+        if let Some(seat) = guest_seat(place) {
+            self.with(|e| e.guest_lacks(seat, pack));
+        }
     }
 
     /// Whole blocks of a shard: those that were read a moment ago to make others, or as [`verified`](Self::verified).
@@ -328,6 +391,12 @@ impl Core {
     pub(crate) fn forget_sources(&self) {
         lock(&self.caches.sources).clear();
     }
+}
+
+/// One shard of a pack out of the same blocks of k, which may have it among them.
+fn made_of(pack: &PackFact, present: &[(usize, Bytes)], shard: usize) -> Result<Bytes> {
+    let slices: Vec<(usize, &[u8])> = present.iter().map(|(n, bytes)| (*n, &bytes[..])).collect();
+    reconstruct_one(pack.geometry, &slices, shard).map(Bytes::from)
 }
 
 /// Numbers of the blocks in a range of a shard's data that begins with a block.

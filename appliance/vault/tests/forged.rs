@@ -8,7 +8,7 @@ use coffre_core::diskset::DiskSet;
 use coffre_core::fault::Class;
 use coffre_core::ids::{RecordHash, VaultId};
 use coffre_core::record::{self, Found, Header, Kind};
-use coffre_core::wire::{Light, Status};
+use coffre_core::wire::{Consent, Light, Status};
 use coffre_vault::Vault;
 use common::{Scratch, get, green, noise, put, until};
 use std::fs;
@@ -227,7 +227,11 @@ fn box_json_is_asked_last() {
         fs::create_dir(&new).expect("new");
         let vault = it.open();
         vault
-            .disk_replace(&vault.status().disks[0].id.to_string(), &new)
+            .disk_replace(
+                &vault.status().disks[0].id.to_string(),
+                &new,
+                Consent { sure: true, give_up: false },
+            )
             .unwrap_or_else(|e| panic!("{version}: {e}"));
         until(&vault, "joined", green);
         drop(vault);

@@ -66,6 +66,15 @@ impl Bench {
         Self { case, machine, handed: Vec::new(), up: None, rng: Rng::new(seed ^ 0xBE7C) }
     }
 
+    /// The same with so many disks in the drawer, and rules to break.
+    pub fn with_spares(k: u8, m: u8, seed: u64, spares: u8, flaws: Flaws) -> Self {
+        let mut bench = Self::with(k, m, seed, true);
+        bench.case.flaws = flaws;
+        bench.machine = Arc::new(Machine::with_spares(&bench.case, seed, spares));
+        bench.machine.format();
+        bench
+    }
+
     /// All disks.
     pub fn all(&self) -> DiskSet {
         DiskSet::first(self.machine.disks.len())
@@ -309,7 +318,7 @@ impl Bench {
         };
         let changed = changed.ok_or_else(|| Fault::refused("there are eight disks"))?;
         self.machine.make_ready(spare, &changed);
-        core.with(|e| e.begin_change(changed))?;
+        core.with(|e| e.begin_change(changed, false))?;
         self.rest();
         if core.with(|e| e.change_known()) && !self.machine.power.is_out() {
             self.boot(visible)?;

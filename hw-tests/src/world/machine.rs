@@ -8,6 +8,7 @@ use coffre_core::buffer::Pool;
 use coffre_core::diskset::DiskSet;
 use coffre_core::fact::{Born, Fact};
 use coffre_core::fault::Result;
+use coffre_core::flaw::Flaws;
 use coffre_core::geometry::{Geometry, MAX_DISKS};
 use coffre_core::ids::{DiskId, DiskNo, VaultId};
 use coffre_core::keys::{KeyRing, RootKey};
@@ -15,15 +16,16 @@ use coffre_core::label::Label;
 use coffre_core::roster::{Roster, Standing, standing};
 use coffre_core::witness::{WITNESS_LEN, Witness};
 use coffre_vault::core::{Core, Parts};
-use coffre_vault::engine::{Engine, Mount};
+use coffre_vault::engine::{Engine, MAX_GUESTS, Mount};
+use coffre_vault::lane::{Job, execute};
 use coffre_vault::layout;
 use coffre_vault::limits::Limits;
 use coffre_vault::ports::{Clock, Disk, DiskError, DiskResult};
-use coffre_vault::survey::{Survey, survey};
+use coffre_vault::survey::{Survey, read_label, survey};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many disks are in the drawer.
+/// How many disks are in the drawer, unless said otherwise.
 const SPARES: u8 = 2;
 
 /// The id that a spare disk gets.
@@ -65,7 +67,7 @@ pub struct Machine {
     /// The roster of the newest mount.
     standing: Mutex<Standing>,
     /// For each number the place of its disk among all, those in the drawer last.
-    seats: [AtomicU8; MAX_DISKS],
+    seats: [AtomicU8; MAX_DISKS + MAX_GUESTS],
     /// Disks that readers cannot reach, for checks.
     blind: AtomicU8,
     witness: bool,
@@ -74,13 +76,18 @@ pub struct Machine {
 impl Machine {
     /// A box with empty disks.
     pub fn new(case: &Case, seed: u64) -> Self {
+        Self::with_spares(case, seed, SPARES)
+    }
+
+    /// The same, with so many disks in the drawer.
+    pub fn with_spares(case: &Case, seed: u64, spares: u8) -> Self {
         let power = Power::new();
         let n = case.k + case.m;
         let vault = VaultId([0xC0; 16]);
         let geometry = Geometry::new(case.k, case.m).expect("cases have possible geometries");
         Self {
             disks: (0..n).map(|i| SimDisk::on(&format!("disk{i}"), seed ^ u64::from(i), &power)).collect(),
-            spares: (0..SPARES)
+            spares: (0..spares)
                 .map(|i| SimDisk::on(&format!("spare{i}"), seed ^ 0x5A00 ^ u64::from(i), &power))
                 .collect(),
             state: SimDisk::on("state", seed ^ 99, &power),
@@ -131,6 +138,52 @@ impl Machine {
     /// Makes a spare disk ready for a changed roster, in which it has this id.
     pub fn make_ready(&self, spare: usize, changed: &Roster) {
         self.label(&self.spares[spare], spare_id(spare), changed.clone());
+    }
+
+    /// Makes a disk that was taken out ready to come back: its label becomes that of a newcomer, and all else stays.
+    pub fn make_ready_again(&self, at: usize, changed: &Roster) -> DiskResult<Label> {
+        let everything = self.everything();
+        let disk = everything[at].1;
+        let before = read_label(disk, &self.keys).map_err(|e| DiskError::Gone(e.to_string()))?;
+        let generation = before.generation + 1;
+        let label = Label { roster: changed.clone(), since: 0, generation, ..before.clone() };
+        execute(disk, &Job::Label(label), &self.keys, Flaws::NONE)?;
+        Ok(before)
+    }
+
+    /// All disks that can be read and are in no place of the roster, with their labels and their places in the list.
+    pub fn retired(&self) -> Vec<(usize, Label)> {
+        let roster = self.standing().roster;
+        let label = |(at, (id, disk)): (usize, (DiskId, &SimDisk))| {
+            let label =
+                read_label(disk, &self.keys).ok().filter(|l| l.disk == id && !roster.disks.contains(&id))?;
+            Some((at, label))
+        };
+        self.everything().into_iter().enumerate().filter_map(label).collect()
+    }
+
+    /// What a box does about disks that were taken out: those that show and are of use are lent, others are let go.
+    pub fn tend_guests(&self, core: &Core) {
+        let of_use = core.with(|e| e.guests_of_use());
+        let retired = self.retired();
+        for seat in 0..MAX_GUESTS {
+            let Some((id, no)) = core.with(|e| e.guest(seat)) else { continue };
+            if !of_use.has(no) || !retired.iter().any(|(_, label)| label.disk == id) {
+                core.with(|e| e.guest_left(seat));
+            }
+        }
+        for (at, label) in retired {
+            let Some(no) = label.number().filter(|no| of_use.has(*no)) else { continue };
+            let guest = |seat: usize| core.with(|e| e.guest(seat));
+            let seated = (0..MAX_GUESTS).any(|seat| guest(seat).is_some_and(|(id, _)| id == label.disk));
+            let Some(seat) = (0..MAX_GUESTS).find(|seat| guest(*seat).is_none()).filter(|_| !seated) else {
+                continue;
+            };
+            if let Ok(done) = execute(self.everything()[at].1, &Job::ListShards, &self.keys, Flaws::NONE) {
+                self.seats[MAX_DISKS + seat].store(at as u8, Ordering::Relaxed);
+                core.with(|e| e.guest_came(seat, label.disk, no, done.shards));
+            }
+        }
     }
 
     fn label(&self, disk: &SimDisk, id: DiskId, roster: Roster) {

@@ -11,6 +11,7 @@ mod forget;
 mod hands;
 mod machine;
 mod model;
+mod operator;
 mod rot;
 
 use crate::rng::{Rng, splitmix};
@@ -31,6 +32,7 @@ pub use forget::{FORGET_FLAWS, ForgetCase, ForgetSeen, forget, wrong_clock};
 pub use hands::SimHands;
 pub use machine::Machine;
 use model::Model;
+pub use operator::{Walk, Walked, walk};
 pub use rot::{HEALING_FLAWS, RotCase, RotSeen, SCRUB_FLAWS, rot};
 
 /// What one run simulates.

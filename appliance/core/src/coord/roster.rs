@@ -45,17 +45,30 @@ impl Coordinator {
     /// version ([`Act::Mark`]); the owner knows what is in it. `Err` when the vault could not go on without that disk, or
     /// something else is under way.
     pub fn begin_change(&mut self, leaving: Option<DiskNo>) -> Result<(), Stalled> {
-        if self.phase != Phase::Running || self.changing() || self.roster.renew {
-            return Err(Stalled::Changing);
-        }
+        self.may_change(leaving)?;
         if let Some(disk) = leaving {
-            self.allowed(self.counting().without(disk))?;
             self.lost(disk);
             self.roster.leaving = Some(disk);
         }
         self.roster.changing = true;
         self.roster.renew = true;
         Ok(())
+    }
+
+    /// Whether [`begin_change`](Self::begin_change) would begin.
+    pub fn may_change(&self, leaving: Option<DiskNo>) -> Result<(), Stalled> {
+        if self.phase != Phase::Running || self.changing() || self.roster.renew {
+            return Err(Stalled::Changing);
+        }
+        leaving.map_or(Ok(()), |disk| self.allowed(self.counting().without(disk)))
+    }
+
+    /// Whether everything acknowledged is on as many of the other disks as an acknowledgement asks for, or on all of them
+    /// where they are fewer.
+    pub fn backed_without(&self, disk: DiskNo) -> bool {
+        let left = self.counting().without(disk);
+        let have = left.iter().filter(|d| self.synced(*d) >= self.acked).count();
+        have > 0 && have >= left.len().min(self.setup.m + 1)
     }
 
     /// Whether a change was begun in this mount, or a newcomer is being written to.

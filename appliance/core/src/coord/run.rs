@@ -339,6 +339,10 @@ impl Coordinator {
         if !trusted {
             self.doubt(disk, &mut held);
         }
+        if view.version == crate::roster::NEWCOMER {
+            // What the history claims of this number was said of another disk.
+            held.claimed = 0;
+        }
         let d = &mut self.disks[disk.ix()];
         d.presence = Presence::Back;
         d.promised = if trusted { view.promised } else { 0 };

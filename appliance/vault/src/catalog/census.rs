@@ -4,7 +4,7 @@
 use super::pack_tolerance;
 use coffre_core::diskset::DiskSet;
 use coffre_core::fact::PackFact;
-use coffre_core::ids::PackId;
+use coffre_core::ids::{DiskNo, PackId};
 use std::collections::{BTreeMap, HashMap};
 
 /// How a pack lies: on which disks, how many of them are needed, how many are to spare.
@@ -60,25 +60,47 @@ impl Census {
         self.lies.keys().any(|lie| lie.m < m)
     }
 
-    /// How many packs have each tolerance when these disks are there, and in `missing` is what they lack all the same.
+    /// How many packs have each tolerance when these disks are there, and what some `lack` all the same is not. No pack
+    /// twice.
     pub fn tolerances(
         &self,
         packs: &HashMap<PackId, PackFact>,
         there: DiskSet,
-        missing: &HashMap<PackId, DiskSet>,
+        lack: impl Iterator<Item = (PackId, DiskSet)>,
     ) -> BTreeMap<i32, usize> {
         let mut whole = self.lies.clone();
         let mut counts = BTreeMap::new();
-        for pack in missing.keys().filter_map(|id| packs.get(id)) {
+        for (pack, lost) in lack.filter_map(|(id, lost)| Some((packs.get(&id)?, lost))) {
             if let Some(count) = whole.get_mut(&Lie::of(pack)) {
                 *count -= 1;
             }
-            *counts.entry(pack_tolerance(pack, there, missing)).or_default() += 1;
+            *counts.entry(pack_tolerance(pack, there, lost)).or_default() += 1;
         }
         for (lie, count) in whole.into_iter().filter(|(_, count)| *count > 0) {
             *counts.entry(lie.tolerance(there)).or_default() += count;
         }
         counts
+    }
+
+    /// How many packs have a shard on `disk`, as far as is known, and too few on `left`.
+    pub fn needing(
+        &self,
+        packs: &HashMap<PackId, PackFact>,
+        disk: DiskNo,
+        left: DiskSet,
+        lack: impl Iterator<Item = (PackId, DiskSet)>,
+    ) -> usize {
+        let mut whole = self.lies.clone();
+        let mut needing = 0;
+        for (pack, lost) in lack.filter_map(|(id, lost)| Some((packs.get(&id)?, lost))) {
+            if let Some(count) = whole.get_mut(&Lie::of(pack)) {
+                *count -= 1;
+            }
+            let holds = pack.disks.contains(&disk) && !lost.has(disk);
+            needing += usize::from(holds && pack_tolerance(pack, left, lost) < 0);
+        }
+        let needs = |lie: &Lie| DiskSet(lie.disks).has(disk) && lie.tolerance(left) < 0;
+        needing + whole.into_iter().filter(|(lie, _)| needs(lie)).map(|(_, count)| count).sum::<usize>()
     }
 }
 
@@ -87,7 +109,6 @@ mod tests {
     use super::*;
     use coffre_core::class::LockClass;
     use coffre_core::geometry::Geometry;
-    use coffre_core::ids::DiskNo;
     use coffre_core::shard::PackDigest;
 
     fn pack(n: u8, disks: &[u8], m: u8) -> PackFact {
@@ -121,12 +142,23 @@ mod tests {
         let missing: HashMap<PackId, DiskSet> =
             (0..40u8).step_by(3).map(|n| (PackId([n; 16]), DiskSet(n.wrapping_mul(37)))).collect();
         for there in 0..64 {
+            let there = DiskSet(there);
             for missing in [&missing, &HashMap::new()] {
+                let lost = |pack: &PackFact| missing.get(&pack.id).copied().unwrap_or_default();
+                let lack = || missing.iter().map(|(id, lost)| (*id, *lost));
                 let mut each: BTreeMap<i32, usize> = BTreeMap::new();
                 for pack in packs.values() {
-                    *each.entry(pack_tolerance(pack, DiskSet(there), missing)).or_default() += 1;
+                    *each.entry(pack_tolerance(pack, there, lost(pack))).or_default() += 1;
                 }
-                assert_eq!(census.tolerances(&packs, DiskSet(there), missing), each, "{there:b}");
+                assert_eq!(census.tolerances(&packs, there, lack()), each, "{there:?}");
+                for disk in (0..6).map(DiskNo) {
+                    let left = there.without(disk);
+                    let needs = |p: &&PackFact| {
+                        p.disks.contains(&disk) && !lost(p).has(disk) && pack_tolerance(p, left, lost(p)) < 0
+                    };
+                    let needing = packs.values().filter(needs).count();
+                    assert_eq!(census.needing(&packs, disk, left, lack()), needing, "{there:?} {disk}");
+                }
             }
         }
         assert!(census.any_narrower_than(1) && !census.any_narrower_than(0) && census.changes() == 46);

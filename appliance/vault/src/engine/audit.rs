@@ -85,13 +85,15 @@ impl Engine {
         }
     }
 
-    /// Whether a shard is only still to be made on a disk that took another's place: nothing was damaged there, and a disk
+    /// Whether a shard is only still to be made on a disk that came later than the vault: nothing was damaged there, and a disk
     /// full of finds would have all of the others looked into.
     fn is_awaited(&self, pack: PackId, shard: usize) -> bool {
-        let Some(Change::Replaced(newcomer)) = self.roster.change else { return false };
-        let on = self.catalog.pack(&pack).and_then(|p| p.disks.get(shard).copied());
-        let lacks = || self.missing.get(&pack).is_some_and(|set| set.has(newcomer));
-        on == Some(newcomer) && (!self.listed.has(newcomer) || lacks())
+        let Some(disk) = self.catalog.pack(&pack).and_then(|p| p.disks.get(shard).copied()) else {
+            return false;
+        };
+        let replaced = self.roster.change == Some(Change::Replaced(disk));
+        let came_later = || self.slots[disk.ix()].label.as_ref().is_some_and(|label| label.since > 0);
+        (replaced || came_later()) && (!self.listed.has(disk) || self.absent_shards(&pack).has(disk))
     }
 
     /// A pack with whole shards does not open.

@@ -163,7 +163,7 @@ impl Engine {
 
     /// Whether a pack can be read with the disks there are and the shards that are not known to be bad.
     pub fn readable(&self, pack: &coffre_core::fact::PackFact) -> bool {
-        crate::catalog::pack_tolerance(pack, self.coord.in_use(), &self.missing) >= 0
+        crate::catalog::pack_tolerance(pack, self.coord.in_use(), self.lost_shards(&pack.id)) >= 0
     }
 
     /// A disk was seen to have room: it takes packs again.

@@ -260,7 +260,8 @@ impl Engine {
         };
         let there = self.coord.counting();
         let wounds = self.missing.keys().filter(|id| !rests(id) && !self.lost_here(id).is_empty());
-        let worth = |id: &PackId| Some((pack_tolerance(self.catalog.pack(id)?, there, &self.missing), *id));
+        let worth =
+            |id: &PackId| Some((pack_tolerance(self.catalog.pack(id)?, there, self.lost_shards(id)), *id));
         let mut queue: Vec<(i32, PackId)> = wounds.filter_map(worth).collect();
         queue.sort_unstable_by(|a, b| b.cmp(a));
         self.healing.queue = queue;

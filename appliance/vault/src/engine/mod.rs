@@ -11,6 +11,7 @@ mod audit;
 mod checkpoint;
 mod disks;
 mod forget;
+mod guests;
 mod heal;
 mod mount;
 mod packs;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 pub use audit::Found;
 pub use disks::SlotState;
 pub use forget::Hold;
+pub use guests::{GuestReport, MAX_GUESTS, guest_no, guest_seat};
 pub use heal::{Wound, Wounds};
 pub use mount::Mount;
 pub(crate) use mount::open_record;
@@ -188,6 +190,7 @@ pub struct Engine {
     found: Vec<Found>,
     auditing: usize,
     healing: heal::Healing,
+    guests: guests::Guests,
     checkpoint: checkpoint::State,
     swept: bool,
     /// Disks whose shards were listed since they came.
@@ -461,7 +464,7 @@ impl Engine {
         }
         let there = self.coord.counting();
         let packs = needs.iter().filter_map(|id| self.catalog.current_pack(&self.flights.newest(*id)));
-        let worst = packs.map(|p| crate::catalog::pack_tolerance(p, there, &self.missing)).min();
+        let worst = packs.map(|p| crate::catalog::pack_tolerance(p, there, self.lost_shards(&p.id))).min();
         worst.unwrap_or(i32::MAX).clamp(0, self.geometry.m() as i32) as u32
     }
 

@@ -1,7 +1,7 @@
 //! Making an engine from what the disks show: the plan, then the catalogue from checkpoint and records.
 
 use super::whole::{self, Pieced};
-use super::{Engine, checkpoint, disks, forget, heal, packs};
+use super::{Engine, checkpoint, disks, forget, guests, heal, packs};
 use crate::catalog::Catalog;
 use crate::limits::Limits;
 use crate::ports::Entropy;
@@ -99,6 +99,7 @@ impl Engine {
             found: Vec::new(),
             auditing: 0,
             healing: heal::Healing::default(),
+            guests: guests::Guests::default(),
             checkpoint: checkpoint::State::default(),
             swept: false,
             listed: DiskSet::EMPTY,

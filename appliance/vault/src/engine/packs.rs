@@ -66,6 +66,11 @@ impl Flights {
         self.flights.values().filter(|f| !f.durable).count()
     }
 
+    /// Whether a pack on its way has a shard on this disk and none to spare.
+    pub fn rest_on(&self, disk: DiskNo) -> bool {
+        self.flights.values().any(|f| f.geometry.m() == 0 && f.disks.contains(&disk))
+    }
+
     fn insert(&mut self, id: PackId, flight: Flight) {
         self.chunks.extend((0..).zip(&flight.chunks).map(|(at, c)| (*c, (id, at))));
         self.flights.insert(id, flight);

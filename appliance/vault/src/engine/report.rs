@@ -16,6 +16,10 @@ pub struct Report {
     pub can_lose: u32,
     /// Live packs that cannot be read with the disks there are now.
     pub unreadable: usize,
+    /// Live packs that can be read only with the help of guests.
+    pub leaning: usize,
+    /// Disks that were taken out and are read from.
+    pub guests: Vec<super::GuestReport>,
     /// The epoch.
     pub epoch: u64,
     /// Packs below full tolerance although their disks are there, to be healed or encoded again.
@@ -57,11 +61,13 @@ impl Engine {
             let lags = || (state == DiskState::CatchingUp).then(|| lag(newest - synced));
             (slot.id, state, slot.reason.clone().or_else(lags), synced)
         };
+        let unreadable = self.catalog.packs_below(0, counting, self.lack_with_guests());
         Report {
             disks: self.slots.iter().enumerate().map(disk).collect(),
             stalled: self.coord.writable().err(),
             can_lose: self.can_lose(),
-            unreadable: self.catalog.packs_below(0, counting, &self.missing),
+            unreadable,
+            leaning: self.catalog.packs_below(0, counting, self.lack()).saturating_sub(unreadable),
             epoch: self.coord.epoch(),
             debt: self.debt(),
             wounds: self.wounds(),
@@ -69,6 +75,7 @@ impl Engine {
             checkpointing: self.checkpointing(),
             packs_busy: self.packs_busy(),
             changing: self.changing(),
+            guests: self.guest_reports(),
             full: (0..self.slots.len() as u8).map(DiskNo).filter(|d| self.slots[d.ix()].full).collect(),
         }
     }

@@ -69,6 +69,12 @@ impl Hand<'_> {
                 }
             }
         }
+        if audited.iter().any(|(_, right)| !right)
+            && let Err(DiskError::NotFound(_)) = self.disk.len(layout::LABEL)
+        {
+            // Whoever took the disk's folder away took what was looked for: that is no damage.
+            return Err(DiskError::Gone("its label is not there any more".into()));
+        }
         Ok(Done { audited, ..Done::default() })
     }
 

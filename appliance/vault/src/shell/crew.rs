@@ -8,7 +8,7 @@ use super::disk::DiskLanes;
 use super::queue::Queue;
 use crate::core::{Core, Hands, Visit, lock};
 use crate::disk::FsDisk;
-use crate::engine::{Acked, Effect, EncodeOrder, Event, JobId, Ticket};
+use crate::engine::{Acked, Effect, EncodeOrder, Event, JobId, MAX_GUESTS, Ticket, guest_seat};
 use crate::lane::{self, Job};
 use crate::layout;
 use crate::ports::{Disk, DiskError, DiskResult};
@@ -39,6 +39,8 @@ const ENCODERS: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Crew {
     pub(super) lanes: Vec<DiskLanes>,
+    /// For reading from disks that were taken out.
+    pub(super) guests: Vec<DiskLanes>,
     witness: Queue<Witness>,
     encode: Queue<Box<EncodeOrder>>,
     index: Queue<Lesson>,
@@ -71,6 +73,7 @@ impl Crew {
     pub fn new(disks: usize, hang_ms: u64) -> Arc<Self> {
         Arc::new(Self {
             lanes: (0..disks).map(|_| DiskLanes::default()).collect(),
+            guests: (0..MAX_GUESTS).map(|_| DiskLanes::default()).collect(),
             witness: Queue::default(),
             encode: Queue::default(),
             index: Queue::default(),
@@ -107,6 +110,9 @@ impl Crew {
                     Box::new(move |crew, _| crew.lanes[disk.ix()].serve_asks()),
                 )?;
             }
+        }
+        for (seat, name) in ["a", "b", "c", "d"].into_iter().enumerate().take(MAX_GUESTS) {
+            spawn(format!("guest-{name}"), Box::new(move |crew, _| crew.guests[seat].serve_asks()))?;
         }
         for n in 0..ENCODERS {
             spawn(format!("encode-{n}"), Box::new(|crew, core| crew.encode.serve(|o| encode(core, *o))))?;
@@ -162,11 +168,20 @@ impl Crew {
     /// Sends everybody home. What waits is dropped; whoever waits for an answer hears that the box stops.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        self.lanes.iter().for_each(DiskLanes::close);
+        self.lanes.iter().chain(&self.guests).for_each(DiskLanes::close);
         self.witness.close();
         self.encode.close();
         self.index.close();
         self.answers.close();
+    }
+
+    /// The lanes of a disk of the roster, or of a guest.
+    fn lanes_of(&self, disk: DiskNo) -> DiskResult<&DiskLanes> {
+        let lanes = match guest_seat(disk) {
+            Some(seat) => self.guests.get(seat),
+            None => self.lanes.get(disk.ix()),
+        };
+        lanes.ok_or_else(|| DiskError::Gone("there is no such disk".into()))
     }
 
     fn serve_jobs(&self, core: &Core, disk: DiskNo, journal: bool) {
@@ -234,22 +249,22 @@ impl Hands for CrewHands {
     }
 
     fn visit(&self, visits: Vec<Visit>) -> Vec<DiskResult<()>> {
-        let lanes = |disk: DiskNo| &self.0.lanes[disk.ix()];
+        let lanes = |disk: DiskNo| self.0.lanes_of(disk);
         let put = |visit: Visit| {
             let Visit { disk, work } = visit;
             let question = move |disk: &dyn Disk| {
                 work(disk);
                 Ok(())
             };
-            (disk, lanes(disk).put(question))
+            (disk, lanes(disk).and_then(|lanes| lanes.put(question)))
         };
         let asked: Vec<_> = visits.into_iter().map(put).collect();
-        asked.into_iter().map(|(disk, asked)| lanes(disk).hear(asked?, self.0.hang_ms)).collect()
+        asked.into_iter().map(|(disk, asked)| lanes(disk)?.hear(asked?, self.0.hang_ms)).collect()
     }
 
     fn read(&self, disk: DiskNo, path: &str, offset: u64, len: usize) -> DiskResult<Vec<u8>> {
         let path = path.to_owned();
-        let read = self.0.lanes[disk.ix()].ask(self.0.hang_ms, move |disk| disk.read_at(&path, offset, len));
+        let read = self.0.lanes_of(disk)?.ask(self.0.hang_ms, move |disk| disk.read_at(&path, offset, len));
         read.inspect_err(|e| self.0.note_shortage(e))
     }
 }

@@ -10,18 +10,17 @@
 //! ready and is in no roster claims nothing: it may be given again.
 
 use super::house::{House, Mounted};
+use crate::api::Replacing;
 use crate::clock::SystemEntropy;
 use crate::core::lock;
-use crate::disk::{FsDisk, same_file_system};
-use crate::init::{at, check_apart, check_disk, check_mounted, draw, undo_disk, write_disk};
-use crate::ports::Disk;
-use crate::state::KEYS_FILE;
-use crate::survey::read_label;
+use crate::disk::FsDisk;
+use crate::engine::MAX_GUESTS;
+use crate::init::draw;
+use crate::survey::{NotOurs, read_label};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::{DiskId, DiskNo};
-use coffre_core::label::Label;
 use coffre_core::roster::Roster;
-use coffre_core::wire::{DiskInfo, DiskState};
+use coffre_core::wire::{Consent, DiskInfo, DiskState};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -34,19 +33,42 @@ const DRAIN_CEILING_MS: u64 = 10_000;
 const LEAVE_CEILING_MS: u64 = 10_000;
 /// How long the command waits for the new disk to join.
 const JOIN_CEILING_MS: u64 = 15_000;
+/// How long the command waits until what the other disks hold is known,
+const SETTLE_CEILING_MS: u64 = 10_000;
+/// and until a disk that was taken out is read from.
+const GUEST_CEILING_MS: u64 = 5_000;
 /// Shortest beginning of an id that names a disk.
 const MIN_ID_DIGITS: usize = 6;
 
 impl House {
     /// See [`Vault::disk_replace`](crate::Vault::disk_replace).
-    pub fn disk_replace(&self, old: &str, with: &Path) -> Result<DiskInfo> {
+    pub fn disk_replace(&self, old: &str, with: &Path, consent: Consent) -> Result<Replacing> {
         let number = self.disk_named(old)?;
-        self.change(with, |roster, id| Some(roster.with_replaced(number, id)))
+        self.change(with, Some(number), consent, |roster, id| Some(roster.with_replaced(number, id)))
+    }
+
+    /// See [`Vault::disk_undo`](crate::Vault::disk_undo).
+    pub fn disk_undo(&self, disk: &str, consent: Consent) -> Result<Replacing> {
+        let number = self.disk_named(disk)?;
+        let lookout = lock(&self.lookout).clone();
+        let mut had = lookout.retired();
+        had.retain(|(_, label)| label.number() == Some(number));
+        match &had[..] {
+            [(path, _)] => self.disk_replace(&number.to_string(), path, consent),
+            [] => Err(Fault::absent(format!("no disk shows that had the number {number} before"))
+                .next("mount it and say where with `coffre disk find PATH`, then give the command again")),
+            [..] => Err(Fault::misuse(format!("several disks show that had the number {number} before")).next(
+                format!("say which: `coffre disk replace {number} --with PATH`, PATH as `coffre disk list` shows it"),
+            )),
+        }
     }
 
     /// See [`Vault::disk_add`](crate::Vault::disk_add).
     pub fn disk_add(&self, path: &Path) -> Result<DiskInfo> {
-        self.change(path, Roster::with_added)
+        match self.change(path, None, Consent::default(), Roster::with_added)? {
+            Replacing::Done(disk) => Ok(*disk),
+            Replacing::Asked(why) => Err(Fault::refused(why)),
+        }
     }
 
     /// See [`Vault::disk_find`](crate::Vault::disk_find).
@@ -54,11 +76,19 @@ impl House {
         let _one = self.one_at_a_time()?;
         let full = path.canonicalize().map_err(|e| crate::state::trouble("cannot use the disk", path, &e))?;
         let label = FsDisk::attach(&full)
-            .map_err(crate::survey::NotOurs::from)
+            .map_err(NotOurs::from)
             .and_then(|disk| read_label(&disk, &self.keys))
-            .map_err(|e| Fault::absent(format!("{}: {e}", path.display())).next("mount the disk first"))?;
+            .map_err(|e| match e {
+                NotOurs::OtherVault(_) | NotOurs::BadLabel(_) => {
+                    Fault::refused(format!("{}: {e}", path.display())).next("see `coffre disk list`")
+                }
+                _ => Fault::absent(format!("{}: {e}", path.display())).next("mount the disk first"),
+            })?;
         let mut of = (*self.of()).clone();
         let number = of.disks.iter().position(|d| d.id == label.disk);
+        if number.is_none() && label.vault == of.vault_id && !label.is_newcomer() {
+            return self.guest_found(full, label.disk, of);
+        }
         let Some(number) = number.filter(|_| label.vault == of.vault_id) else {
             return Err(Fault::refused(format!("{} is not one of this vault's disks", path.display()))
                 .next("see `coffre disk list`"));
@@ -83,7 +113,24 @@ impl House {
         }
     }
 
-    fn change(&self, path: &Path, how: impl Fn(&Roster, DiskId) -> Option<Roster>) -> Result<DiskInfo> {
+    /// A disk that was taken out is somewhere: it is read from while something needs it.
+    fn guest_found(&self, full: PathBuf, id: DiskId, mut of: crate::state::BoxFile) -> Result<DiskInfo> {
+        of.look_also(full);
+        self.keep(of)?;
+        self.prober_bell.nudge();
+        let seated =
+            |e: &mut crate::engine::Engine| (0..MAX_GUESTS).any(|s| e.guest(s).is_some_and(|g| g.0 == id));
+        self.wait_until(GUEST_CEILING_MS, || self.core().with(|e| e.guests_of_use().is_empty() || seated(e)));
+        self.info_of(id)
+    }
+
+    fn change(
+        &self,
+        path: &Path,
+        leaving: Option<DiskNo>,
+        consent: Consent,
+        how: impl Fn(&Roster, DiskId) -> Option<Roster>,
+    ) -> Result<Replacing> {
         let _one = self.one_at_a_time()?;
         let core = self.open_for_work()?;
         core.with(|e| e.writable())?;
@@ -91,16 +138,23 @@ impl House {
             return Err(Fault::refused("a disk that was put in before has not joined the vault yet")
                 .next("wait until `coffre disk list` shows it active, or put it back if it was taken away"));
         }
-        let (full, _held) = self.check_newcomer(path)?;
-        let id = DiskId(draw(&SystemEntropy));
+        let comer = self.comer(path, leaving)?;
+        if let Some(leaving) = leaving {
+            if let Some(why) = self.speaks_against(leaving).filter(|_| !consent.sure) {
+                return Ok(Replacing::Asked(why));
+            }
+            self.wait_until(SETTLE_CEILING_MS, || core.with(|e| e.settled_without(leaving)));
+        }
+        let id = comer.id().unwrap_or_else(|| DiskId(draw(&SystemEntropy)));
         let roster = core.with(|e| e.roster().clone());
         let changed = how(&roster, id).ok_or_else(|| {
             Fault::refused("this vault has eight disks already: it cannot have more")
                 .next("replace a disk by a larger one instead")
         })?;
-        self.make_ready(&full, id, &changed)?;
-        let begun = core.with(|e| e.begin_change(changed));
-        begun.inspect_err(|_| undo_disk(&full))?;
+        core.with(|e| e.may_change(&changed, consent.give_up))?;
+        self.make_ready(&comer, id, &changed)?;
+        let begun = core.with(|e| e.begin_change(changed, consent.give_up));
+        begun.inspect_err(|_| comer.take_back(&self.keys))?;
         self.wait_until(KNOWN_CEILING_MS, || {
             self.prober_bell.nudge();
             self.of().roster().contains(&id)
@@ -112,96 +166,33 @@ impl House {
             .next("see `coffre status`; the change goes on by itself when they do"));
         }
         self.wait_until(JOIN_CEILING_MS, || self.is_active(id));
-        self.info_of(id)
+        self.info_of(id).map(|info| Replacing::Done(Box::new(info)))
     }
 
-    /// The new disk's full path: a folder of its own, empty or left over from a change that was cut off. Nobody else can take it
-    /// while the disk that comes with it lives.
-    fn check_newcomer(&self, path: &Path) -> Result<(PathBuf, FsDisk)> {
-        let of = self.of();
-        let there = FsDisk::attach(path).ok();
-        if let Some(disk) = &there {
-            disk.hold(&self.holder).map_err(|e| at(path, &e))?;
-        }
-        let label = there.and_then(|disk| read_label(&disk, &self.keys).ok());
-        if let Some(label) = label.filter(|l| l.vault == of.vault_id) {
-            if !label.is_newcomer() {
-                let known = of.roster().contains(&label.disk);
-                let what =
-                    if known { "is a disk of this vault already" } else { "was taken out of this vault" };
-                return Err(Fault::refused(format!("{} {what}", path.display()))
-                    .next("choose another disk, or empty this one yourself"));
-            }
-            // Made ready by a change that was cut off: it never counted for anything.
-            undo_disk(path);
-        }
-        let (full, newcomer) = check_disk(path, &self.holder)?;
-        let disks: Vec<PathBuf> =
-            lock(&self.places).iter().filter(|p| !p.as_os_str().is_empty()).cloned().collect();
-        let all: Vec<PathBuf> = disks.iter().filter(|p| **p != full).cloned().chain([full.clone()]).collect();
-        check_apart(self.state.path(), &all)?;
-        if !of.try_out {
-            check_mounted(self.state.path(), &full)?;
-        }
-        let here = disks.iter().filter(|p| p.exists() && **p != full);
-        for other in here.filter(|_| !of.try_out) {
-            if same_file_system(&full, other).map_err(|e| at(&full, &e))? {
-                return Err(Fault::refused(format!(
-                    "{} and {} are on one file system: one failure takes both",
-                    full.display(),
-                    other.display()
-                ))
-                .next("mount the new disk first, then name its mount point"));
-            }
-        }
-        let space = FsDisk::attach(&full).and_then(|d| d.space()).map_err(|e| at(&full, &e))?;
-        let needed = self.needed();
-        if space.free < needed {
-            return Err(Fault::full(format!(
-                "{} has {} MiB free; the other disks hold up to {} MiB each",
-                full.display(),
-                space.free >> 20,
-                needed >> 20
-            ))
-            .next("use a larger disk"));
-        }
-        Ok((full, newcomer))
-    }
-
-    /// Bytes that a disk of this vault must have room for: its part of the packs, and the reserve.
-    fn needed(&self) -> u64 {
-        let (packed, width) = self.core().with(|e| (e.catalog().pack_bytes(), e.geometry().width()));
-        packed / width.max(1) as u64 + self.limits.reserve
-    }
-
-    /// Formats the new disk as a newcomer and notes where it is, in this order: a folder that is noted and never used is
-    /// harmless, a disk that nobody finds is not.
-    fn make_ready(&self, path: &Path, id: DiskId, changed: &Roster) -> Result<()> {
-        let mut of = (*self.of()).clone();
-        let slots = self.state.read(KEYS_FILE)?.ok_or_else(|| {
-            Fault::corrupt(format!("{} is missing", self.state.file(KEYS_FILE).display()))
-                .next("make the state folder anew with `coffre adopt` and the recovery words")
-        })?;
-        let label = Label {
-            vault: of.vault_id,
-            disk: id,
-            roster: changed.clone(),
-            since: 0,
-            try_out: of.try_out,
-            created_ms: of.created_ms,
-            generation: 1,
-            promised: 0,
-            owner: [0; 16],
+    /// What a person should know before a disk goes that is in use and well; `None` when it is not.
+    fn speaks_against(&self, leaving: DiskNo) -> Option<String> {
+        let disks = self.status().disks;
+        let well = |d: &&DiskInfo| {
+            matches!(d.state, DiskState::Active | DiskState::CatchingUp) && d.health.passed != Some(false)
         };
-        write_disk(path, &slots, &label, &self.keys)
-            .map_err(|e| at(path, &e))
-            .inspect_err(|_| undo_disk(path))?;
-        of.look_also(path.to_owned());
-        self.keep(of).inspect_err(|_| undo_disk(path))
+        let this = disks.iter().find(|d| d.number == leaving.told()).filter(well)?;
+        let mut why = format!("disk {leaving} ({}) is in use and healthy", this.path);
+        for other in disks.iter().filter(|d| !well(d)) {
+            let (no, at) = (other.number, &other.path);
+            let what = match other.state {
+                DiskState::Absent => "is missing",
+                DiskState::Foreign => "is not the disk it should be",
+                DiskState::Held => "is held by another process",
+                DiskState::Active | DiskState::CatchingUp => "says of itself that it fails",
+                DiskState::Suspect | DiskState::Retired => "has failed",
+            };
+            why.push_str(&format!("; disk {no} ({at}) is the one that {what}: did you mean {no}?"));
+        }
+        Some(why)
     }
 
     /// Writes `box.json` and looks where it says from now on.
-    fn keep(&self, of: crate::state::BoxFile) -> Result<()> {
+    pub(super) fn keep(&self, of: crate::state::BoxFile) -> Result<()> {
         self.state.write_box(&of)?;
         *lock(&self.lookout) =
             std::sync::Arc::new(super::lookout::Lookout::new(&of, &self.keys, &self.holder));
@@ -241,7 +232,7 @@ impl House {
             let disk = number.and_then(|n| roster.get(n).copied());
             lock(&self.stuck).extend(disk.map(|disk| (disk, thread)));
         }
-        old.crew.lanes.iter().for_each(|lanes| lanes.set_disk(None));
+        old.crew.lanes.iter().chain(&old.crew.guests).for_each(|lanes| lanes.set_disk(None));
     }
 
     /// Disks at which a thread of an earlier mount still hangs.

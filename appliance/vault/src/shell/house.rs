@@ -2,6 +2,7 @@
 
 use super::crew::{Crew, CrewHands};
 use super::foreign::Foreign;
+use super::guests::{Rests, tend_guests};
 use super::health::Healths;
 use super::lookout::{Lookout, Sight};
 use super::medium::Medium;
@@ -234,6 +235,8 @@ impl House {
             threads: Mutex::default(),
         });
         house.recall_refusals();
+        // What only disks that were taken out still have can be read from the first moment on.
+        tend_guests(&house, &house.mounted(), &mut Rests::new());
         house.start().inspect_err(|_| house.close())?;
         house.settle();
         prober::measure(&house, &house.mounted());
@@ -382,7 +385,7 @@ impl House {
         let mounted = self.mounted();
         mounted.crew.stop();
         self.join(std::mem::take(&mut *lock(&mounted.threads)));
-        mounted.crew.lanes.iter().for_each(|lanes| lanes.set_disk(None));
+        mounted.crew.lanes.iter().chain(&mounted.crew.guests).for_each(|lanes| lanes.set_disk(None));
     }
 
     /// Waits for threads to end. One that hangs at a disk is left where it is: the process ends without it.

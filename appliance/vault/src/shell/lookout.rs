@@ -11,7 +11,8 @@
 
 use crate::disk::{FsDisk, Holder};
 use crate::engine::SlotState;
-use crate::ports::DiskError;
+use crate::layout;
+use crate::ports::{Disk, DiskError};
 use crate::state::BoxFile;
 use crate::survey::{Images, NotOurs, Survey, read_label, survey_sharing};
 use coffre_core::diskset::DiskSet;
@@ -88,11 +89,24 @@ impl Lookout {
         self.paths.iter().zip(shown).filter_map(found).collect()
     }
 
-    /// Disks of the vault that are in none of its places any more, and where they are.
+    /// Disks of the vault that are in none of its places any more, and where they are. One that was to come back and was cut
+    /// off on the way is among them: its label is that of a newcomer, and it has shards.
     pub fn retired(&self) -> Vec<(PathBuf, Label)> {
-        let mut labels = self.labels();
-        labels.retain(|(_, l)| !l.is_newcomer() && !self.roster.contains(&l.disk));
-        labels
+        let (keys, roster) = (self.keys.clone(), self.roster.clone());
+        let read = move |path: &Path| {
+            let disk = FsDisk::attach(path).ok()?;
+            let label = read_label(&disk, &keys).ok().filter(|l| !roster.contains(&l.disk))?;
+            (!label.is_newcomer() || has_shards(&disk)).then_some(label)
+        };
+        let shown = self.at_each(|path| !path.as_os_str().is_empty(), LABEL_CEILING_MS, read);
+        let found = |(path, label): (&PathBuf, Option<Option<Label>>)| Some((path.clone(), label??));
+        let mut seen: Vec<(PathBuf, Label)> = Vec::new();
+        for (path, label) in self.paths.iter().zip(shown).filter_map(found) {
+            if seen.iter().all(|(_, other)| other.disk != label.disk) {
+                seen.push((path, label));
+            }
+        }
+        seen
     }
 
     fn look_at_paths(&self, wanted: DiskSet, in_use: &[PathBuf]) -> Vec<Option<Shown>> {
@@ -192,8 +206,13 @@ impl Lookout {
 fn no_label(disk: DiskNo, why: &str) -> String {
     format!(
         "{why}, so that it cannot be used any more; nothing is lost as long as enough of the \
-         others are there: empty it, or take another disk, and say `coffre disk replace {disk} --with PATH`"
+         others are there: take another disk and say `coffre disk replace {disk} --with PATH`; empty this one only when the light is green"
     )
+}
+
+/// Whether anything of a pack is on a disk. A fresh one that was made ready for the vault has nothing.
+pub(super) fn has_shards(disk: &FsDisk) -> bool {
+    layout::shard_dirs().any(|dir| disk.list(&dir).is_ok_and(|names| !names.is_empty()))
 }
 
 /// What one path shows.

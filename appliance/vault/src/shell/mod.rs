@@ -4,11 +4,13 @@
 //! ticker (time), the keeper (upkeep) and the prober (disks that come and go). Streams and commands go through the core.
 
 mod answers;
+mod comers;
 mod crew;
 mod desk;
 mod disk;
 mod exchange;
 mod foreign;
+mod guests;
 mod health;
 mod house;
 mod keeper;

@@ -4,6 +4,7 @@
 //! mean something else, the handle says so. A disk that is not attached is looked for by its label on all paths. One
 //! that keeps failing soon after it came is left alone for longer each time.
 
+use super::guests::{Rests, tend_guests};
 use super::house::{House, Mounted};
 use super::lookout::{Found, Sight};
 use crate::core::lock;
@@ -46,6 +47,7 @@ pub(super) fn probe(house: &House) {
     let mut memories = vec![Memory::default(); MAX_DISKS];
     let mut mounted_ms = house.clock.mono_ms();
     let mut looked_ms = mounted_ms;
+    let mut rests = Rests::new();
     while house.prober_bell.nap(every_ms) {
         if house.mounted().core.with(|e| e.is_taken()) {
             // Whoever has the disks now is not disturbed; restores go on from what was mounted.
@@ -70,6 +72,7 @@ pub(super) fn probe(house: &House) {
                 tracing::error!("mounting anew: {fault}");
             }
         }
+        tend_guests(house, &house.mounted(), &mut rests);
         measure(house, &house.mounted());
         house.tend_state();
         house.keep_slots_alike(&house.mounted());

@@ -9,6 +9,7 @@ use super::prober::in_state;
 use crate::core::{Core, lock};
 use crate::engine::Report;
 use coffre_core::ids::DiskNo;
+use coffre_core::label::Label;
 use coffre_core::names::ClientName;
 use coffre_core::wire::{DiskHealth, DiskInfo, DiskState, FindInfo, JobInfo, Light, ScrubInfo, Status};
 use std::sync::atomic::Ordering;
@@ -100,12 +101,15 @@ impl House {
     pub fn disks(&self) -> Vec<DiskInfo> {
         let mut disks = self.disk_infos(&self.core().report());
         let lookout = lock(&self.lookout).clone();
+        let of_use = self.core().with(|e| e.guests_of_use());
+        let of_use = |label: &Label| label.number().is_none_or(|no| of_use.has(no));
         let retired = lookout.retired().into_iter().map(|(path, label)| DiskInfo {
             id: label.disk,
             number: label.number().map_or(0, DiskNo::told),
             path: path.display().to_string(),
             state: DiskState::Retired,
-            reason: Some("it was taken out of the vault and is not used".into()),
+            reason: Some(retired_because(of_use(&label)).into()),
+            may_be_taken_out: Some(!of_use(&label)),
             total_bytes: None,
             free_bytes: None,
             durable_seq: 0,
@@ -131,6 +135,7 @@ impl House {
                 total_bytes: space.map(|s| s.total),
                 free_bytes: space.map(|s| s.free),
                 durable_seq: *seq,
+                may_be_taken_out: None,
                 health: match state {
                     DiskState::Active | DiskState::CatchingUp => self.healths.get(no),
                     _ => DiskHealth::unknown("it is not in use"),
@@ -242,7 +247,15 @@ impl Verdict {
             let packs =
                 if report.unreadable == 1 { "1 pack".into() } else { format!("{} packs", report.unreadable) };
             let why = "shards are missing or damaged on too many disks: snapshots with data in them cannot be restored now";
-            self.say(Light::Red, format!("{packs} cannot be read, {why}; put missing disks back"));
+            let next = "put missing disks back, those too that were replaced (`coffre disk find PATH`)";
+            self.say(Light::Red, format!("{packs} cannot be read, {why}; {next}"));
+        }
+        if report.leaning > 0 {
+            let packs =
+                if report.leaning == 1 { "1 pack".into() } else { format!("{} packs", report.leaning) };
+            let why =
+                "can be read only with disks that were taken out of the vault, and is made again from them";
+            self.say(Light::Amber, format!("{packs} {why}: leave these in until the light is green"));
         }
         let debt = report.debt.len().saturating_sub(report.unreadable);
         if debt > 0 {
@@ -262,6 +275,18 @@ impl Verdict {
             0 => self.say(Light::Red, "no other disk may be lost".into()),
             n if n < m => self.say(Light::Amber, format!("{n} more disk(s) may be lost, normally {m}")),
             _ => {}
+        }
+    }
+}
+
+/// What a disk that was taken out is still good for.
+fn retired_because(of_use: bool) -> &'static str {
+    match of_use {
+        true => {
+            "it was taken out of the vault and is read from until the disk in its place has everything: leave it in"
+        }
+        false => {
+            "it was taken out of the vault; the disk in its place has all of its part, read back: it may be taken out now"
         }
     }
 }

@@ -6,7 +6,7 @@
 //! root that the siblings know. The job that writes it reads it back; see `lane`.
 
 use crate::core::Core;
-use crate::engine::Wound;
+use crate::engine::{Wound, guest_seat};
 use crate::inspect::{BLOCKS_AT_ONCE, Wanted};
 use crate::layout;
 use crate::ports::Disk;
@@ -15,14 +15,16 @@ use coffre_core::buffer::Buffer;
 use coffre_core::fact::PackFact;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::Flaw;
-use coffre_core::ids::DiskId;
+use coffre_core::ids::{DiskId, DiskNo};
 use coffre_core::shard::{BLOCK_LEN, Rebuild};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A shard to read from: its number, and its header and table.
+/// A shard to read from: its number, where it is, and its header and table.
 struct Source {
     shard: usize,
+    disk: DiskNo,
     checked: Arc<Checked>,
 }
 
@@ -62,14 +64,39 @@ impl Core {
     }
 
     fn make_again(&self, pack: &PackFact, lost: &[(usize, DiskId)]) -> Result<()> {
-        let sources = self.sources(pack)?;
+        let mut sources = self.sources(pack);
+        let made = match &sources {
+            Ok(sources) => self.make_of(pack, sources, lost),
+            Err(fault) => Err(fault.clone()),
+        };
+        if made.is_ok() || !self.with_guests(pack, &mut sources) {
+            return made;
+        }
+        self.make_of(pack, &sources?, lost)
+    }
+
+    /// Shards that guests have besides; says whether there is any.
+    fn with_guests(&self, pack: &PackFact, sources: &mut Result<Vec<Source>>) -> bool {
+        let mut all =
+            std::mem::replace(sources, Ok(Vec::new())).unwrap_or_else(|_| self.sources_there(pack).0);
+        for (shard, disk) in self.with(|e| e.lent(pack)) {
+            if let Ok(checked) = self.lent_table(pack, shard, disk) {
+                all.push(Source { shard, disk, checked });
+            }
+        }
+        let more = all.iter().any(|source| guest_seat(source.disk).is_some());
+        *sources = Ok(all);
+        more
+    }
+
+    fn make_of(&self, pack: &PackFact, sources: &[Source], lost: &[(usize, DiskId)]) -> Result<()> {
         let known = &sources.first().ok_or_else(|| too_few(pack, 0))?.checked.header;
         let begin =
             |(shard, disk): &(usize, DiskId)| Rebuild::begin(known, *shard as u8, *disk, &self.buffers);
         let mut rebuilds = lost.iter().map(begin).collect::<Result<Vec<Rebuild>>>()?;
         for start in (0..known.blocks()).step_by(BLOCKS_AT_ONCE as usize) {
             let blocks = start..(start + BLOCKS_AT_ONCE).min(known.blocks());
-            for ranges in self.gather_in_parts(pack, &sources, blocks)? {
+            for ranges in self.gather_in_parts(pack, sources, blocks)? {
                 let refs: Vec<(usize, &[u8])> = ranges.iter().map(|(n, b)| (*n, &**b)).collect();
                 rebuilds.iter_mut().try_for_each(|r| r.push(&refs))?;
             }
@@ -81,9 +108,16 @@ impl Core {
         Ok(())
     }
 
-    /// Shards that can be read, those not known to be damaged first. A damaged one may have the very block that others
+    /// Shards that can be read on disks of the roster, those not known to be damaged first. A damaged one may have the very block that others
     /// lack; one that is not there is not asked for: that would be a find again, with neighbours to be looked at.
     fn sources(&self, pack: &PackFact) -> Result<Vec<Source>> {
+        match self.sources_there(pack) {
+            (sources, Some(fault)) if sources.len() < pack.geometry.k() => Err(fault),
+            (sources, _) => Ok(sources),
+        }
+    }
+
+    fn sources_there(&self, pack: &PackFact) -> (Vec<Source>, Option<Fault>) {
         let (here, lost, absent) =
             self.with(|e| (e.present(), e.lost_shards(&pack.id), e.absent_shards(&pack.id)));
         let all = (0..pack.geometry.width()).filter_map(|n| Wanted::new(self.keys.vault(), pack, n));
@@ -93,21 +127,19 @@ impl Core {
         let answers = self.ask_all(asks);
         let mut trouble = None;
         let mut sources = Vec::new();
-        for (shard, answer) in order.iter().map(Wanted::shard).zip(answers) {
+        for (wanted, answer) in order.iter().zip(answers) {
+            let shard = wanted.shard();
             let checked = match answer {
                 Ok(Ok((header, table))) => Ok(Arc::new(Checked { header, table })),
                 // With a little more patience: a header may be wrong and its copy right.
                 _ => self.checked(pack, shard),
             };
             match checked {
-                Ok(checked) => sources.push(Source { shard, checked }),
+                Ok(checked) => sources.push(Source { shard, disk: wanted.disk(), checked }),
                 Err(fault) => trouble = Some(fault),
             }
         }
-        match trouble {
-            Some(fault) if sources.len() < pack.geometry.k() => Err(fault),
-            _ => Ok(sources),
-        }
+        (sources, trouble)
     }
 
     /// The same blocks of k shards; when no k shards have all of them whole, block by block.
@@ -130,21 +162,32 @@ impl Core {
     fn gather(&self, pack: &PackFact, sources: &[Source], blocks: Range<u32>) -> Result<Ranges> {
         let k = pack.geometry.k();
         let mut ranges = Ranges::new();
-        let mut next = 0;
+        let mut queue: VecDeque<&Source> = sources.iter().collect();
         while ranges.len() < k {
-            let some = &sources[next..(next + k - ranges.len()).min(sources.len())];
+            let (mut some, mut later) = (Vec::<&Source>::new(), VecDeque::new());
+            while some.len() < k - ranges.len()
+                && let Some(source) = queue.pop_front()
+            {
+                // A guest may have a shard that a disk of the roster has as well: the second is for when the first fails.
+                match some.iter().any(|other| other.shard == source.shard) {
+                    true => later.push_back(source),
+                    false if ranges.iter().all(|(n, _)| *n != source.shard) => some.push(source),
+                    false => {}
+                }
+            }
             if some.is_empty() {
                 return Err(too_few(pack, ranges.len()));
             }
-            next += some.len();
-            ranges.extend(self.read_sources(pack, some, blocks.clone()));
+            later.append(&mut queue);
+            queue = later;
+            ranges.extend(self.read_sources(pack, &some, blocks.clone()));
         }
         Ok(ranges)
     }
 
-    fn read_sources(&self, pack: &PackFact, sources: &[Source], blocks: Range<u32>) -> Ranges {
+    fn read_sources(&self, pack: &PackFact, sources: &[&Source], blocks: Range<u32>) -> Ranges {
         let believed = self.flaws.has(Flaw::HealUnverified);
-        let ask = |source: &Source| {
+        let ask = |source: &&Source| {
             let (checked, blocks, path) = (source.checked.clone(), blocks.clone(), layout::shard(pack.id));
             let start = checked.header.block_in_file(blocks.start).start;
             let end = checked.header.block_in_file(blocks.end - 1).end;
@@ -155,13 +198,16 @@ impl Core {
                 let good = || bytes.chunks(BLOCK_LEN).zip(blocks).all(|(b, no)| checked.table.check(no, b));
                 Ok((whole && (believed || good())).then_some(bytes))
             };
-            (pack.disks[source.shard], ask)
+            (source.disk, ask)
         };
         let answers = self.ask_all(sources.iter().map(ask));
         let mut ranges = Ranges::new();
         for (source, answer) in sources.iter().zip(answers) {
             match answer {
                 Ok(Some(bytes)) => ranges.push((source.shard, bytes)),
+                Ok(None) | Err(_) if guest_seat(source.disk).is_some() => {
+                    self.guest_lacks(source.disk, &pack.id)
+                }
                 Ok(None) => drop(self.damaged(pack, source.shard, "a block does not match")),
                 Err(e) => drop(self.trouble(pack, source.shard, &e)),
             }
