@@ -147,7 +147,7 @@ impl Machine {
         let before = read_label(disk, &self.keys).map_err(|e| DiskError::Gone(e.to_string()))?;
         let generation = before.generation + 1;
         let label = Label { roster: changed.clone(), since: 0, generation, ..before.clone() };
-        execute(disk, &Job::Label(label), &self.keys, Flaws::NONE)?;
+        execute(disk, &Job::Label(label, None), &self.keys, Flaws::NONE)?;
         Ok(before)
     }
 

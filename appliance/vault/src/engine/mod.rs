@@ -31,15 +31,14 @@ use coffre_core::fact::{Fact, encode_facts};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::{Flaw, Flaws};
 use coffre_core::geometry::Geometry;
-use coffre_core::ids::{ChunkId, DiskId, DiskNo, ObjectId, PackId};
+use coffre_core::ids::{ChunkId, DiskNo, ObjectId, PackId};
 use coffre_core::keys::KeyRing;
 use coffre_core::label::Label;
 use coffre_core::names::DatasetRef;
-use coffre_core::pack::{SealedPack, reseal};
 use coffre_core::record::{self, Kind};
 use coffre_core::roster::Roster;
 use coffre_core::scrub::Thing;
-use coffre_core::shard::{EncodedPack, encode_pack};
+use coffre_core::shard::EncodedPack;
 use coffre_core::witness::Witness;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -51,6 +50,7 @@ pub use guests::{GuestReport, MAX_GUESTS, guest_no, guest_seat};
 pub use heal::{Wound, Wounds};
 pub use mount::Mount;
 pub(crate) use mount::open_record;
+pub use packs::EncodeOrder;
 pub use report::Report;
 pub(crate) use unconfirmed::unconfirmed;
 
@@ -108,40 +108,6 @@ pub enum Effect {
     Forget(PackId),
     /// Tell the index of a snapshot.
     Note(DatasetRef, u64, ObjectId),
-}
-
-/// A pack to be encoded for certain disks.
-#[derive(Debug)]
-pub struct EncodeOrder {
-    /// The pack as it was sealed.
-    pub pack: SealedPack,
-    /// Seal it again under this id first: its old id was used on disks that failed.
-    pub anew: Option<PackId>,
-    /// Geometry for the disks there are.
-    pub geometry: Geometry,
-    /// The epoch to write under.
-    pub epoch: u64,
-    /// Shard `i` goes to `disks[i]`.
-    pub disks: Vec<DiskId>,
-}
-
-impl EncodeOrder {
-    /// The id the pack will have.
-    pub fn id(&self) -> PackId {
-        self.anew.unwrap_or(self.pack.id)
-    }
-
-    /// Does what was ordered: the only heavy work of the engine, for any thread.
-    pub fn carry_out(self, keys: &KeyRing) -> Event {
-        let id = self.id();
-        let sealed = match self.anew {
-            Some(anew) => reseal(&self.pack, anew, keys),
-            None => Ok(self.pack),
-        };
-        let encoded =
-            sealed.and_then(|pack| encode_pack(pack, keys.vault(), self.geometry, self.epoch, &self.disks));
-        Event::Encoded(id, encoded)
-    }
 }
 
 /// Facts that wait for their packs, then for a record.

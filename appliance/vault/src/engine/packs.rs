@@ -3,7 +3,7 @@
 //! A pack that meets a failing disk is sealed again under a new id and encoded for the other disks: shards of the old id
 //! may be anywhere, and a pack id is written once. Commits that waited for the old id wait for the new one.
 
-use super::{Commit, Effect, EncodeOrder, Engine};
+use super::{Commit, Effect, Engine, Event};
 use crate::lane::Job;
 use coffre_core::class::LockClass;
 use coffre_core::diskset::DiskSet;
@@ -11,14 +11,49 @@ use coffre_core::fact::{Fact, PackFact};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::flaw::Flaw;
 use coffre_core::geometry::Geometry;
-use coffre_core::ids::{ChunkId, DiskNo, PackId};
-use coffre_core::pack::SealedPack;
-use coffre_core::shard::EncodedPack;
+use coffre_core::ids::{ChunkId, DiskId, DiskNo, PackId};
+use coffre_core::keys::KeyRing;
+use coffre_core::pack::{SealedPack, reseal};
+use coffre_core::shard::{EncodedPack, encode_pack};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Most attempts at one pack.
 const MAX_ATTEMPTS: u32 = 8;
+
+/// A pack to be encoded for certain disks.
+#[derive(Debug)]
+pub struct EncodeOrder {
+    /// The pack as it was sealed.
+    pub pack: SealedPack,
+    /// Seal it again under this id first: its old id was used on disks that failed.
+    pub anew: Option<PackId>,
+    /// Geometry for the disks there are.
+    pub geometry: Geometry,
+    /// The epoch to write under.
+    pub epoch: u64,
+    /// Shard `i` goes to `disks[i]`.
+    pub disks: Vec<DiskId>,
+}
+
+impl EncodeOrder {
+    /// The id the pack will have.
+    pub fn id(&self) -> PackId {
+        self.anew.unwrap_or(self.pack.id)
+    }
+
+    /// Does what was ordered: the only heavy work of the engine, for any thread.
+    pub fn carry_out(self, keys: &KeyRing) -> Event {
+        let id = self.id();
+        let sealed = match self.anew {
+            Some(anew) => reseal(&self.pack, anew, keys),
+            None => Ok(self.pack),
+        };
+        let encoded =
+            sealed.and_then(|pack| encode_pack(pack, keys.vault(), self.geometry, self.epoch, &self.disks));
+        Event::Encoded(id, encoded)
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Flights {

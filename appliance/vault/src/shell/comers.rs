@@ -60,7 +60,7 @@ impl Comer {
 
 fn relabel(path: &Path, label: Label, keys: &KeyRing) -> DiskResult<()> {
     let disk = FsDisk::attach(path)?;
-    let written = lane::execute(&disk, &Job::Label(label), keys, Flaws::NONE);
+    let written = lane::execute(&disk, &Job::Label(label, None), keys, Flaws::NONE);
     disk.close(crate::layout::LABEL);
     written.map(drop)
 }
