@@ -41,6 +41,12 @@ fn a_file_and_a_pipe_come_back_with_signed_receipts() {
         for which in [id, "latest"] {
             let got = it.get(&pc, &format!("/v1/datasets/odoo/snapshots/{which}"));
             assert_eq!((got.curl, got.status), (0, 200));
+            // What is empty or all zeros is kept and comes back by its id; `latest` is the complete one before it, and says so.
+            if which == "latest" && body.iter().all(|byte| *byte == 0) {
+                assert!(got.body == bodies[1] && !got.headers.contains(&format!("etag: \"{id}\"")));
+                assert!(got.headers.contains(&format!("coffre-passed-over: {}", n - 1)), "{}", got.headers);
+                continue;
+            }
             assert!(got.body == *body, "{which} of body {n}");
             assert!(got.headers.contains(&format!("etag: \"{id}\"")));
         }

@@ -59,8 +59,8 @@ fn a_box_short_of_descriptors_finds_nothing_wrong_with_its_disks() {
         // Longer than a disk may hang.
         let pushing = scope.spawn(|| {
             let mut said = Vec::new();
-            for n in 6..12 {
-                wire.send(&request(&pc, "PUT", &format!("/v1/datasets/d{n}"), "", Some(&bodies[n])));
+            for (n, body) in bodies.iter().enumerate().take(12).skip(6) {
+                wire.send(&request(&pc, "PUT", &format!("/v1/datasets/d{n}"), "", Some(body)));
                 said.push(wire.hear(false).map(|said| said.status));
             }
             for n in 0..6 {
@@ -80,13 +80,9 @@ fn a_box_short_of_descriptors_finds_nothing_wrong_with_its_disks() {
     assert!(!log.contains("found damaged") && !log.contains("panicked"), "{log}");
     it.json(&["scrub", "--deep"]);
     nothing_was_found(&it, &green(&it, Duration::from_secs(40)));
-    for n in 0..12 {
+    for (n, body) in bodies.iter().enumerate().take(12) {
         let got = it.get(&pc, &format!("/v1/datasets/d{n}/snapshots/latest"));
-        assert!(
-            got.status == 404 && n >= 6 || got.status == 200 && got.body == bodies[n],
-            "{n}: {}",
-            got.status
-        );
+        assert!(got.status == 404 && n >= 6 || got.status == 200 && got.body == *body, "{n}: {}", got.status);
     }
 }
 

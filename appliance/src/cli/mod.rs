@@ -305,6 +305,7 @@ fn failed(out: &Out, failure: Failure) -> ExitCode {
     let Failure { code, fault, said } = failure;
     // A closed stderr leaves the exit code to say it.
     let _ = writeln!(io::stderr(), "coffre: {fault}");
+    let once = said.is_some();
     let text = match (out.json(), said, serde_json::to_value(ErrorView::from(&fault))) {
         (true, Some(said), Ok(error)) => {
             let mut json = said.json;
@@ -316,7 +317,7 @@ fn failed(out: &Out, failure: Failure) -> ExitCode {
         _ => None,
     };
     // What stands on stderr is said; the exit code says the rest. What is shown once and cannot be is told as well.
-    if let Some(Err(lost)) = text.map(|text| out.say(&text)) {
+    if let (Some(Err(lost)), true) = (text.map(|text| out.say(&text)), once) {
         let _ = writeln!(io::stderr(), "coffre: {lost}");
     }
     ExitCode::from(code)

@@ -202,7 +202,9 @@ mod tests {
     fn pages_are_one_list() {
         let dataset = "pc/d".parse().expect("a data set");
         let all: Vec<_> = (0..5).map(info).collect();
-        for cuts in [vec![0..5], vec![0..2, 2..5], vec![0..2, 2..4, 4..5], vec![0..5, 5..5], vec![0..0]] {
+        for ends in [&[5][..], &[2, 5], &[2, 4, 5], &[5, 5], &[0]] {
+            let begins = [0].into_iter().chain(ends.iter().copied());
+            let cuts: Vec<std::ops::Range<usize>> = begins.zip(ends).map(|(from, to)| from..*to).collect();
             let last = cuts.len() - 1;
             let page = |(n, cut): (usize, &std::ops::Range<usize>)| {
                 written(&dataset, &all[cut.clone()], n == 0, n == last).expect("written")

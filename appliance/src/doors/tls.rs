@@ -150,6 +150,7 @@ mod tests {
     use crate::identity::{certificate_info, der_of_pem, tests::authority};
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConnection};
+    use std::sync::OnceLock;
 
     fn keeper() -> LeafKeeper {
         let scratch = tempfile::tempdir().expect("scratch folder");
@@ -160,7 +161,10 @@ mod tests {
         let state = StateDir::new(folder);
         let given = hosts.iter().map(|host| host.parse().expect("a host")).collect();
         let hosts = Hosts::new(state.clone(), given);
-        LeafKeeper::new(Arc::new(authority("box")), "box", &state, hosts).expect("issued")
+        // One certificate for all: it is signed with random bits, and a box makes its own but once.
+        static AUTHORITY: OnceLock<Arc<Authority>> = OnceLock::new();
+        let authority = Arc::clone(AUTHORITY.get_or_init(|| Arc::new(authority("box"))));
+        LeafKeeper::new(authority, "box", &state, hosts).expect("issued")
     }
 
     fn served(keeper: &LeafKeeper) -> Vec<u8> {

@@ -62,10 +62,13 @@ fn forge_label(it: &Scratch, disk: usize, slots: &[usize], fields: &[(usize, &[u
     fs::write(path, file).expect("written");
 }
 
+/// What is written over a label: offsets and bytes.
+type Forged<'a> = &'a [(usize, &'a [u8])];
+
 #[test]
 fn labels_that_anybody_could_write_decide_nothing() {
     let far = u64::MAX.to_le_bytes();
-    let cases: [(&str, &[(usize, &[u8])]); 6] = [
+    let cases: [(&str, Forged<'_>); 6] = [
         ("an epoch that nobody can follow", &[(64, &1_000_000u64.to_le_bytes()), (72, &far)]),
         ("an epoch far away", &[(64, &1_000_000u64.to_le_bytes()), (72, &(1u64 << 39).to_le_bytes())]),
         ("a roster of nobody", &[(64, &far), (88, &(1u64 << 62).to_le_bytes()), (96, &[9; 32])]),

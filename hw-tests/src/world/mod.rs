@@ -161,7 +161,7 @@ impl World {
 
     fn play(&mut self) -> Result<(), Broken> {
         self.machine.format();
-        if self.case.seed % LITTERED_ONE_IN == 0 {
+        if self.case.seed.is_multiple_of(LITTERED_ONE_IN) {
             self.machine.litter();
             self.seen.littered += 1;
         }

@@ -386,11 +386,10 @@ impl Coordinator {
             let d = self.disks[i];
             match d.presence {
                 // R10: an older owner that has it still must see that, before anything on it is changed.
+                Presence::Back if !d.ours && d.promising && !self.flaw_of_promises() => {}
                 Presence::Back if !d.ours && !self.flaw_of_promises() => {
-                    if !d.promising {
-                        self.disks[i].promising = true;
-                        acts.push(Act::Promise { disk, epoch: self.epoch });
-                    }
+                    self.disks[i].promising = true;
+                    acts.push(Act::Promise { disk, epoch: self.epoch });
                 }
                 Presence::Back => {
                     let held = std::mem::take(&mut self.held[i]).rebased(self.base);

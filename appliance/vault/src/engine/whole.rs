@@ -14,6 +14,9 @@ use coffre_core::record;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// A damaged copy of a checkpoint, and the point of the chain that its header names.
+type Copied = (Anchor, Arc<Vec<u8>>);
+
 /// What can be had of the disks beyond what each of them shows whole.
 #[derive(Default)]
 pub(super) struct Pieced {
@@ -37,7 +40,7 @@ impl Pieced {
     }
 
     fn piece_checkpoints(&mut self, keys: &KeyRing, surveys: &[Option<&Survey>]) {
-        let mut copies: HashMap<RecordHash, Vec<(Anchor, Arc<Vec<u8>>)>> = HashMap::new();
+        let mut copies: HashMap<RecordHash, Vec<Copied>> = HashMap::new();
         for (anchor, image) in surveys.iter().flatten().flat_map(|s| &s.damaged) {
             copies.entry(anchor.hash).or_default().push((*anchor, image.clone()));
         }

@@ -63,7 +63,7 @@ impl Foreign {
                     let mut known = lock(&known);
                     let news = known.get(&place) != crowd.as_ref();
                     if let (true, Some(crowd)) = (news, &crowd) {
-                        tracing::warn!("disk {no}: {crowd}");
+                        tracing::warn!("disk {}: {crowd}", DiskNo(*no));
                     }
                     match crowd {
                         Some(crowd) => drop(known.insert(place, crowd)),
@@ -91,6 +91,7 @@ impl Foreign {
                 n => format!(", and there is more in {} other folders", n - 1),
             };
             let then = "no backup is touched by it; look at it and move it elsewhere";
+            let no = DiskNo(no);
             format!("on disk {no}{at} lies what Coffre did not write: {}{more}; {then}", crowds[0])
         };
         of.into_iter().map(said).collect()
