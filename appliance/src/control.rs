@@ -6,9 +6,9 @@
 
 use crate::identity::{Authority, certificate_info};
 use crate::pairing::{Pairings, Wish};
-use crate::state::{StateDir, StateLock};
+use crate::state::{StateLock, socket_path};
 use coffre_core::fault::{Fault, Result};
-use coffre_core::wire::{DiskInfo, Reply, RepoInfo, Request};
+use coffre_core::wire::{DiskInfo, Reply, RepoInfo, Request, SOCKET};
 use coffre_vault::{Vault, Which};
 use std::fs;
 use std::io;
@@ -32,20 +32,21 @@ const PIECE_BYTES: usize = 1024 * 1024;
 const PIECES_IN_FLIGHT: usize = 2;
 
 /// Binds the socket, in the place of one that a dead daemon left: the lock proves that it is dead.
-pub fn bind(state: &StateDir, _held: &StateLock) -> Result<UnixListener> {
+pub fn bind(held: &StateLock) -> Result<UnixListener> {
+    let (folder, target) = (held.sockets(), held.sockets().join(SOCKET));
     let bind = || -> io::Result<UnixListener> {
         // Born under another name and closed to others before anyone can knock; the rename replaces a stale one.
-        let fresh = state.path().join("control.sock.new");
+        let fresh = folder.join("control.sock.new");
         match fs::remove_file(&fresh) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let listener = UnixListener::bind(state.socket_path("control.sock.new")?)?;
+        let listener = UnixListener::bind(socket_path(folder, "control.sock.new")?)?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
-        fs::rename(&fresh, state.control_socket())?;
+        fs::rename(&fresh, &target)?;
         Ok(listener)
     };
-    bind().map_err(|e| Fault::permanent(format!("{}: {e}", state.control_socket().display())))
+    bind().map_err(|e| Fault::permanent(format!("{}: {e}", target.display())))
 }
 
 /// Serves the socket for as long as it is polled.

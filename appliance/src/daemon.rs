@@ -13,6 +13,7 @@ use crate::identity::{Authority, certificate_info};
 use crate::pairing::Pairings;
 use crate::state::{StateDir, StateLock};
 use coffre_core::fault::{Class, Fault, Result};
+use coffre_core::wire::SOCKET;
 use coffre_vault::Vault;
 use sd_notify::NotifyState;
 use std::io::{self, Write};
@@ -78,11 +79,14 @@ fn prepare_and_serve(plan: &Plan, state: &StateDir, lock: &StateLock, vault: &Va
     let authority =
         Authority::open(&vault.identity(), status.vault_id, &vault.name(), vault.authority_der())?;
     let authority = Arc::new(authority);
-    state.write_authority(&certificate_info(&authority).pem)?;
+    if let Err(fault) = state.write_authority(&certificate_info(&authority).pem) {
+        // It is a copy for who asks while no daemon runs; a medium that cannot be written is no reason to give nothing back.
+        tracing::error!("{fault}");
+    }
     let keeper = LeafKeeper::new(Arc::clone(&authority), &vault.name())?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
-        let control = control::bind(state, lock)?;
+        let control = control::bind(lock)?;
         let listeners = bind_all(&plan.listen).await?;
         let served: Vec<SocketAddr> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
         let certificate = certificate_info(&authority);
@@ -97,7 +101,7 @@ fn prepare_and_serve(plan: &Plan, state: &StateDir, lock: &StateLock, vault: &Va
         ended
     });
     // Before the threads are waited for: a client that comes now should find nobody, not silence.
-    let _ = std::fs::remove_file(state.control_socket());
+    let _ = std::fs::remove_file(lock.sockets().join(SOCKET));
     runtime.shutdown_timeout(LAST_WAIT);
     served
 }

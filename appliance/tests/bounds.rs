@@ -63,5 +63,5 @@ fn a_day_has_a_cap_that_counts_both_doors_what_is_hidden_and_what_was_lost() {
     assert_eq!(out.status.code(), Some(4), "no such client");
     let out = it.coffre(&["client", "list"]);
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(text.contains("8.6 MiB") && text.contains("none"), "{text}");
+    assert!(text.contains("9.0 MB") && text.contains("none"), "{text}");
 }

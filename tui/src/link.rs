@@ -1,7 +1,7 @@
 //! The control socket as the console uses it: asks for the status once a second, and says when nobody answers.
 
 use crate::state::Event;
-use coffre_core::wire::{Reply, Request, Status};
+use coffre_core::wire::{Reply, Request, SOCKET, Status, spare_folders};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
@@ -53,8 +53,16 @@ pub fn ask(state: &Path) -> io::Result<Status> {
 /// The address of a Unix socket is at most 107 bytes; a state folder may be deeper. The folder's own handle gives
 /// it a short name.
 fn connect(state: &Path) -> io::Result<UnixStream> {
-    let folder = File::open(state)?;
-    UnixStream::connect(format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd()))
+    let there = |folder: &Path| {
+        let folder = File::open(folder)?;
+        UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()))
+    };
+    // While the state folder cannot be written the socket is elsewhere, and the first error is the telling one.
+    there(state).or_else(|why| {
+        let full = state.canonicalize().unwrap_or_else(|_| state.to_owned());
+        let spare = spare_folders(&full, std::env::var_os("XDG_RUNTIME_DIR").as_deref());
+        spare.iter().find_map(|folder| there(folder).ok()).ok_or(why)
+    })
 }
 
 #[cfg(test)]

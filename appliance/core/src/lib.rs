@@ -5,6 +5,7 @@
 //! vault's engine, and is driven alike by threads and by the simulator.
 
 pub mod aead;
+pub mod amount;
 pub mod buffer;
 pub mod bytes;
 pub mod checkpoint;

@@ -11,6 +11,7 @@ pub use health::{FindInfo, HealInfo, ScrubInfo, Unhealed};
 mod clients;
 mod keeping;
 mod pair;
+mod place;
 mod repos;
 
 use crate::class::LockClass;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use clients::{Ceiling, ClientInfo, NewClient};
 pub use pair::{Arrivals, PairState, PairingInfo};
+pub use place::{SOCKET, spare_folders};
 pub use repos::{FileInfo, RepoInfo};
 
 pub use keeping::{ClockInfo, DatasetInfo, ForgotInfo, JudgedInfo, PlanInfo};

@@ -1,6 +1,6 @@
 //! `coffre dataset set | list | show`.
 
-use super::{Outcome, Said, knock, show};
+use super::{Outcome, Said, ask, knock, show};
 use crate::clock;
 use crate::state::StateDir;
 use coffre_core::class::LockClass;
@@ -11,8 +11,17 @@ use coffre_core::names::DatasetRef;
 use coffre_core::wire::{DatasetInfo, JudgedInfo, Reply, Request};
 use serde_json::{Value, json};
 
-/// From here on a lock is worth a second thought.
-const LONG: LockClass = LockClass(366 * 86_400);
+/// From here on a lock is worth a second thought: a year, by whichever count.
+const LONG: LockClass = LockClass(365 * 86_400);
+
+/// Asks before a lock of a year or more: nobody can shorten it, and what it holds fills the disks until then.
+pub fn confirm(dataset: &DatasetRef, class: Option<LockClass>, yes: bool) -> Outcome<()> {
+    let Some(class) = class.filter(|class| *class >= LONG) else { return Ok(()) };
+    let what = format!(
+        "what arrives in {dataset} from now on is locked for {class}, and nobody can shorten that, the owner of the box included"
+    );
+    Ok(ask::confirm(&what, yes)?)
+}
 
 /// Says how a data set is kept from now on.
 pub fn set(

@@ -2,11 +2,12 @@
 
 use super::{Failure, NO_DAEMON, Outcome};
 use crate::control::{MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
-use crate::state::StateDir;
+use crate::state::{StateDir, socket_path};
 use coffre_core::fault::Fault;
-use coffre_core::wire::{Reply, Request};
+use coffre_core::wire::{Reply, Request, SOCKET};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The longest that the daemon may be silent while it owes the answer to a question that it answers from memory,
@@ -57,8 +58,11 @@ impl Daemon {
     /// Connects. Exit code 4 without a vault, 3 without a daemon, 5 for someone else than the owner.
     pub fn knock(state: &StateDir) -> Outcome<Self> {
         state.require()?;
-        let socket = state.socket_path("control.sock");
-        let stream = socket.and_then(UnixStream::connect).map_err(|e| no_daemon(state, &e))?;
+        let connect = |folder: &PathBuf| socket_path(folder, SOCKET).and_then(UnixStream::connect);
+        let mut tried: Vec<io::Result<UnixStream>> = state.socket_folders().iter().map(connect).collect();
+        // One that answers; else why the state folder's own does not.
+        let best = tried.iter().position(io::Result::is_ok).unwrap_or(0);
+        let stream = tried.swap_remove(best).map_err(|e| no_daemon(state, &e))?;
         let daemon = Self { stream: BufReader::with_capacity(64 * 1024, stream) };
         daemon.wait_at_most(PATIENCE)?;
         Ok(daemon)

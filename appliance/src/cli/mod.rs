@@ -5,6 +5,7 @@
 
 mod adopt;
 mod amount;
+mod ask;
 mod certificate;
 mod client;
 mod dataset;
@@ -14,6 +15,7 @@ mod get;
 mod index;
 mod init;
 mod knock;
+mod manual;
 mod out;
 mod pair;
 mod progress;
@@ -47,9 +49,22 @@ const USAGE: u8 = 2;
 /// Exit code: no daemon answers.
 const NO_DAEMON: u8 = 3;
 
+/// Where to begin.
+const EXAMPLES: &str = "\
+Examples:
+  export COFFRE_STATE=/var/lib/coffre
+  coffre init --disk /mnt/a /mnt/b /mnt/c      make a vault; prints the recovery words, once
+  coffre status                                the light, and why
+  coffre client pair --wait                    a code and a page for the next machine
+  coffre snapshots                             what is there
+  coffre get odoo/production --to dump.zip     the newest complete backup, back again
+  coffre get odoo/production --check           read it back and verify it, write nothing
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 no daemon, 4 not there, 5 refused.";
+
 /// Look after a Coffre backup box: make its vault, add clients, see its state, get backups back.
 #[derive(Debug, Parser)]
-#[command(name = "coffre", version, arg_required_else_help = true)]
+#[command(name = "coffre", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Args {
     /// The vault's state folder.
     #[arg(long, global = true, env = "COFFRE_STATE", value_name = "DIR")]
@@ -103,6 +118,17 @@ enum Command {
     /// The recovery words.
     #[command(subcommand)]
     Words(WordsCommand),
+    /// What a shell needs to complete this command: `coffre completions bash > /etc/bash_completion.d/coffre`.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder.
+    Man {
+        /// The folder; it must be there.
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        to: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,6 +192,9 @@ enum DatasetCommand {
         /// What its snapshots are, so that what arrives is checked: tar, zip, postgres or odoo; file is never checked.
         #[arg(long)]
         kind: Option<Kind>,
+        /// Do not ask before a lock of a year or more, which nobody can shorten.
+        #[arg(long)]
+        yes: bool,
     },
     /// All data sets.
     List,
@@ -228,6 +257,12 @@ enum WordsCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+impl Command {
+    fn needs_no_vault(&self) -> bool {
+        matches!(self, Self::Completions { .. } | Self::Man { .. })
+    }
 }
 
 /// What a command has to say.
@@ -299,10 +334,14 @@ fn not_understood(error: &clap::Error) -> ExitCode {
 }
 
 fn run(args: Args, out: &mut Out) -> Outcome<Said> {
-    let state = args.state.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
-        Fault::misuse("no state folder was given").next("name it with --state DIR or in COFFRE_STATE")
-    })?;
-    let state = StateDir::new(state);
+    let state = match args.state.filter(|path| !path.as_os_str().is_empty()) {
+        Some(state) => StateDir::new(state),
+        None if args.command.needs_no_vault() => StateDir::new(""),
+        None => {
+            let fault = Fault::misuse("no state folder was given");
+            return Err(fault.next("name it with --state DIR or in COFFRE_STATE").into());
+        }
+    };
     match args.command {
         Command::Init(options) => init::run(&state, options, out),
         Command::Adopt(options) => adopt::run(&state, options),
@@ -322,7 +361,8 @@ fn run(args: Args, out: &mut Out) -> Outcome<Said> {
         Command::Disk(DiskCommand::Find { path }) => disk::find(&state, &path),
         Command::Index(IndexCommand::Burn) => index::burn(&state),
         Command::Snapshots { dataset } => snapshots::run(&state, dataset),
-        Command::Dataset(DatasetCommand::Set { dataset, class, keep, kind }) => {
+        Command::Dataset(DatasetCommand::Set { dataset, class, keep, kind, yes }) => {
+            dataset::confirm(&dataset, class, yes)?;
             dataset::set(&state, dataset, class, keep, kind)
         }
         Command::Dataset(DatasetCommand::List) => dataset::list(&state),
@@ -336,6 +376,8 @@ fn run(args: Args, out: &mut Out) -> Outcome<Said> {
         Command::Scrub(options) => scrub::run(&state, options),
         Command::Words(WordsCommand::Check) => words::check(&state),
         Command::Words(WordsCommand::Renew { yes }) => words::renew(&state, yes, args.json),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { to } => manual::man(&to),
     }
 }
 

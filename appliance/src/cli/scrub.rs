@@ -166,7 +166,7 @@ mod tests {
             seconds_left: Some(500),
             ..HealInfo::default()
         };
-        assert_eq!(healing(&heal), ["To be healed: 3 packs, 5.0 MiB, about 9 min at 1.0 MiB/s"]);
+        assert_eq!(healing(&heal), ["To be healed: 3 packs, 5.2 MB, about 9 min at 1.0 MB/s"]);
         assert!(healing(&HealInfo::default()).is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! `coffre status`: one light, then what it rests on.
 
+use super::show::Tone;
 use super::{Outcome, Said, disk, knock, scrub, show};
 use crate::state::StateDir;
 use coffre_core::fault::Fault;
@@ -58,12 +59,12 @@ fn for_people(status: &Status) -> String {
 }
 
 fn headline(status: &Status) -> String {
-    let words = match status.light {
-        Light::Green => "GREEN: everything is at full strength",
-        Light::Amber => "AMBER: something needs attention",
-        Light::Red => "RED: act now",
+    let (tone, light, words) = match status.light {
+        Light::Green => (Tone::Good, "GREEN", "everything is at full strength"),
+        Light::Amber => (Tone::Watch, "AMBER", "something needs attention"),
+        Light::Red => (Tone::Bad, "RED", "act now"),
     };
-    format!("{}: {words}", status.name)
+    format!("{}: {}: {words}", status.name, show::paint(tone, light))
 }
 
 #[cfg(test)]
@@ -106,10 +107,10 @@ mod tests {
             "office: AMBER",
             "  - disk 3 is away",
             "any 1",
-            "1 snapshot, 2.0 KiB",
+            "1 snapshot, 2.0 kB",
             "2 packs of 9",
             "try-out",
-            "about 90 s at 1.0 MiB/s",
+            "about 90 s at 1.0 MB/s",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

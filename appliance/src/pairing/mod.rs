@@ -182,7 +182,9 @@ impl Pairings {
         for (id, client, before) in expected {
             let now = vault.arrivals(&client);
             if now.snapshots > before.snapshots || now.newest_ms > before.newest_ms {
-                self.lock().arrived(id, now.newest_ms.unwrap_or_else(clock::now_ms));
+                // Several may have come since the last look: what is told is the first.
+                let first_ms = vault.first_arrival(&client, before.newest_ms).or(now.newest_ms);
+                self.lock().arrived(id, first_ms.unwrap_or_else(clock::now_ms));
             }
         }
     }

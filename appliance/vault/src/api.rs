@@ -217,6 +217,12 @@ impl Vault {
         self.house().arrivals(name)
     }
 
+    /// When the first backup of a client was received, ms since 1970, of those received after `after_ms`; at all doors. `None` when there is
+    /// none.
+    pub fn first_arrival(&self, name: &ClientName, after_ms: Option<u64>) -> Option<u64> {
+        self.house().first_arrival(name, after_ms)
+    }
+
     /// All clients, removed ones included.
     pub fn clients(&self) -> Vec<ClientInfo> {
         self.house().clients()

@@ -6,6 +6,7 @@
 //! acknowledged. Until then what was begun is taken back when something fails, and refused when the power went.
 
 use crate::api::{IdentityKeys, InitOutcome, InitPlan, MakeAuthority};
+use crate::beginnings::take_back;
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::disk::{FsDisk, Holder, is_empty_dir, is_mount_point, same_file_system};
 use crate::limits::Limits;
@@ -14,6 +15,7 @@ use crate::shell::{House, Opening};
 use crate::state::{BoxDisk, BoxFile, IDENTITY_FILE, KEYS_FILE, StateFolder};
 use crate::survey::read_label;
 use crate::{lane, layout};
+use coffre_core::amount::ByteCount;
 use coffre_core::fact::{Born, Fact};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::geometry::{BadGeometry, Geometry, MAX_DISKS};
@@ -47,6 +49,8 @@ struct Checked {
 
 /// See [`crate::init`].
 pub(crate) fn init(plan: &InitPlan, make_authority: MakeAuthority<'_>) -> Result<InitOutcome> {
+    // What an earlier one began with the same folders, and was cut off.
+    take_back(&canonical(&plan.state)?, &plan.disks)?;
     let checked = check(plan)?;
     let state = StateFolder::new(&checked.state);
     let state_made = state.make()?;
@@ -119,7 +123,7 @@ pub(crate) fn check_state(path: &Path) -> Result<PathBuf> {
         }
         if full.join(crate::state::BOX_FILE).exists() {
             return Err(Fault::refused(format!("{} is the state folder of a vault already", full.display()))
-                .next("choose another state folder"));
+                .next("choose another state folder; if init was cut off before it showed the words, start coffred and run `coffre words renew`"));
         }
         let empty = is_empty_dir(&full).map_err(|e| at(&full, &e))?;
         if !empty {
@@ -261,10 +265,10 @@ fn check_rooms(disks: &[PathBuf], try_out: bool, warnings: &mut Vec<String>) -> 
             continue;
         }
         let what = format!(
-            "{} has {} MiB free, and a vault keeps {} MiB there for itself before it takes a backup",
+            "{} has {} free, and a vault keeps {} there for itself before it takes a backup",
             disk.display(),
-            free >> 20,
-            needed >> 20
+            ByteCount(free),
+            ByteCount(needed)
         );
         if !try_out {
             return Err(Fault::full(what).next("use a larger disk, or make room on it"));

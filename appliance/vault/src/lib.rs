@@ -6,6 +6,7 @@
 mod adopt;
 mod api;
 mod ballast;
+mod beginnings;
 pub mod catalog;
 pub mod clock;
 pub mod core;
@@ -36,4 +37,5 @@ pub mod upkeep;
 pub use adopt::{AdoptOutcome, adopt};
 pub use api::*;
 pub use repos::{FileStream, Kept};
+pub use state::STATE_LOST;
 pub use streams::{PutStream, SnapshotReader};

@@ -81,6 +81,9 @@ pub struct BoxFile {
     pub places: Vec<PathBuf>,
 }
 
+/// What to do where no state folder is: it may be lost, and then nobody may be sent to make another vault.
+pub const STATE_LOST: &str = "name its state folder with --state; if that is lost, make it anew from the disks with `coffre adopt` and the recovery words";
+
 /// A state folder; looks at nothing by itself.
 #[derive(Clone, Debug)]
 pub struct StateFolder {
@@ -268,8 +271,9 @@ impl StateFolder {
     pub fn read_box(&self) -> Result<BoxFile> {
         let path = self.file(BOX_FILE);
         let Some(bytes) = self.read(BOX_FILE)? else {
-            return Err(Fault::absent(format!("there is no vault in {}", self.path.display()))
-                .next("make one with `coffre init`, or name its state folder with --state"));
+            return Err(
+                Fault::absent(format!("there is no vault in {}", self.path.display())).next(STATE_LOST)
+            );
         };
         let damaged = |why: String| {
             Fault::corrupt(format!("{} is damaged: {why}", path.display()))

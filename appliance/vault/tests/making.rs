@@ -271,3 +271,74 @@ fn disks_with_less_room_than_the_vault_needs_itself_are_told_beforehand() {
     assert!(made.warnings.iter().any(|w| w.contains("Backups will be refused")), "{:?}", made.warnings);
     assert!(unmount().is_ok_and(|s| s.success()));
 }
+
+/// The state folder says that the vault was not born yet, as it does until the first record was acknowledged.
+fn unborn(it: &Scratch) {
+    let path = it.state().join("box.json");
+    let text = fs::read_to_string(&path).expect("there");
+    assert!(text.contains("\"born\": true"));
+    fs::write(&path, text.replace("\"born\": true", "\"born\": false")).expect("written");
+}
+
+#[test]
+fn an_init_that_was_cut_off_is_simply_run_again() {
+    // At its end: everything is there but the word that it was born. A daemon may have been started on it.
+    let (it, first) = Scratch::made(3);
+    unborn(&it);
+    fs::write(it.state().join("lock"), b"").expect("written");
+    let second = init(&it.plan(), &authority).expect("made");
+    assert_ne!(first.vault_id, second.vault_id);
+    assert!(it.open().check_words(&second.recovery_words).is_ok());
+    // Before the first mount: labels, and no record; with the state folder half-way, or without one.
+    for state in [&["box.identity", "keys.age"][..], &["box.identity"], &[]] {
+        let (it, _) = Scratch::made(2);
+        for entry in fs::read_dir(it.state()).expect("there").map(|entry| entry.expect("readable")) {
+            if !state.contains(&entry.file_name().to_string_lossy().as_ref()) {
+                let _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path()));
+            }
+        }
+        for disk in [it.disk(0), it.disk(1)] {
+            fs::remove_dir_all(disk.join("journal")).expect("removed");
+            fs::create_dir(disk.join("journal")).expect("made");
+        }
+        fs::remove_file(it.disk(1).join("label")).expect("removed");
+        init(&it.plan(), &authority).unwrap_or_else(|why| panic!("{state:?}: {why}"));
+        it.open();
+    }
+}
+
+#[test]
+fn what_may_hold_something_is_no_beginning() {
+    // Something was stored: whatever box.json says.
+    let (it, made) = Scratch::made(3);
+    let vault = it.open();
+    vault.client_add(&"pc".parse().expect("a name"), None, None).expect("made");
+    put(&vault, "pc/a", b"precious");
+    drop(vault);
+    unborn(&it);
+    let before = files(it.path("").as_path());
+    assert_eq!(refused(&it, |_| ()).class, Class::Refused);
+    // The state folder is gone as well: the disks are somebody's.
+    fs::remove_dir_all(it.state()).expect("removed");
+    let fault = refused(&it, |_| ());
+    assert!(fault.class == Class::Refused && fault.what.contains(&made.vault_id.to_string()), "{fault}");
+    assert!(files(it.path("").as_path()) < before && it.disk(0).join("label").exists());
+    // A vault that was born and never used, its state folder lost; and a foreign file beside a beginning.
+    for foreign in [false, true] {
+        let (it, _) = Scratch::made(1);
+        match foreign {
+            true => {
+                unborn(&it);
+                fs::write(it.disk(0).join("photo.jpg"), b"precious").expect("written");
+            }
+            false => fs::remove_dir_all(it.state()).expect("removed"),
+        }
+        assert_eq!(refused(&it, |_| ()).class, Class::Refused);
+        assert!(it.disk(0).join("label").exists());
+    }
+    // The disks of one vault, the beginning of another.
+    let ((one, _), (other, _)) = (Scratch::made(1), Scratch::made(1));
+    unborn(&one);
+    assert_eq!(refused(&one, |plan| plan.disks = vec![other.disk(0)]).class, Class::Refused);
+    assert!(other.disk(0).join("label").exists() && one.state().join("box.json").exists());
+}

@@ -229,6 +229,7 @@ fn have_cargo_deny() -> Result<(), String> {
     if installed || tools::find("cargo-deny").is_some() {
         return Ok(());
     }
+    eprintln!("installing cargo-deny from its sources: some minutes");
     let mut install = cargo_command();
     install.args(["install", "--locked", "--quiet", "cargo-deny"]);
     let done = coffre_rig::rig::process::run_ok(&mut install, Duration::from_secs(2400));

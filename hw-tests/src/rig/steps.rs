@@ -98,6 +98,8 @@ impl Tally {
 pub fn run(step: &Step, logs: &Path, page: Page, stop: &Stop, tally: &mut Tally) -> Result<()> {
     let since = Instant::now();
     let log = logs.join(format!("{}.log", step.name));
+    let about = format!("running  {:<14} {} (log: {})", step.name, step.what, log.display());
+    page.line(format_args!("{}", page.paint(Tone::Quiet, &about)));
     let (outcome, parts) = match (step.command)() {
         Err(why) => (Outcome::NotRun(why), Vec::new()),
         Ok(mut command) => {

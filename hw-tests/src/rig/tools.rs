@@ -86,6 +86,8 @@ fn ensured<T>(what: &str, package: &str, look: impl Fn() -> Option<T>) -> Result
         return Err(by_hand);
     }
     refreshed_lists().clone().map_err(|why| format!("{by_hand} (package lists: {why})"))?;
+    // On stderr, for whoever waits: it takes minutes where the network is slow.
+    eprintln!("installing {package} ({what}) with apt-get");
     apt(&["install", "-y", "-q", "--no-install-recommends", package])
         .map_err(|why| format!("{by_hand} (tried: {why})"))?;
     look().ok_or_else(|| format!("{package} did not bring {what}"))

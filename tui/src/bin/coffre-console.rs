@@ -1,5 +1,6 @@
 //! The console: `coffre-console --state DIR` shows the state of the box until Q.
 
+use clap::{Parser, ValueEnum};
 use coffre_tui::glyphs::Tier;
 use coffre_tui::state::{Command, Event, Key, State};
 use coffre_tui::text::Language;
@@ -11,23 +12,44 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-const USAGE: &str = "usage: coffre-console --state DIR [--glyphs rich|cp437|ascii] [--language fr|en]";
-
+/// Show the state of a Coffre backup box on this terminal, in French or English, until Q.
+///
+/// Keys: Q leaves, L changes the language, G the glyphs. Colour is left out where NO_COLOR is set, and never carries meaning alone.
+#[derive(Debug, Parser)]
+#[command(version)]
 struct Args {
+    /// The vault's state folder, made by `coffre init`.
+    #[arg(long, env = "COFFRE_STATE", value_name = "DIR")]
     state: PathBuf,
-    tier: Tier,
-    language: Language,
+    /// Which characters the terminal can draw; without this it follows TERM and the locale.
+    #[arg(long, value_enum)]
+    glyphs: Option<Glyphs>,
+    /// Without this it follows the locale.
+    #[arg(long, value_enum)]
+    language: Option<Tongue>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Glyphs {
+    /// Anything.
+    Rich,
+    /// What each Linux console font has.
+    Cp437,
+    /// Seven bits.
+    Ascii,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tongue {
+    /// French.
+    Fr,
+    /// English.
+    En,
 }
 
 fn main() -> ExitCode {
-    let args = match parse(std::env::args().skip(1)) {
-        Ok(args) => args,
-        Err(why) => {
-            eprintln!("coffre-console: {why}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(args) {
+    // What cannot be understood ends here with 2, `--help` and `--version` with 0.
+    match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("coffre-console: {why}");
@@ -37,8 +59,22 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> io::Result<()> {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(variable).into_iter().find(|value| !value.is_empty());
+    let locale = locale.unwrap_or_default();
+    let tier = match args.glyphs {
+        Some(Glyphs::Rich) => Tier::Rich,
+        Some(Glyphs::Cp437) => Tier::Cp437,
+        Some(Glyphs::Ascii) => Tier::Ascii,
+        None => Tier::for_terminal(&variable("TERM"), &locale),
+    };
+    let language = match args.language {
+        Some(Tongue::Fr) => Language::French,
+        Some(Tongue::En) => Language::English,
+        None => Language::of_locale(&locale),
+    };
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut state = State::new(args.language, args.tier, colour);
+    let mut state = State::new(language, tier, colour);
     let mut terminal = ratatui::try_init()?;
     let (tell, events) = mpsc::channel();
     link::poll(args.state, tell.clone());
@@ -102,25 +138,18 @@ fn keys(events: Sender<Event>) {
     });
 }
 
-fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(variable).into_iter().find(|value| !value.is_empty());
-    let locale = locale.unwrap_or_default();
-    let mut state = None;
-    let mut tier = Tier::for_terminal(&variable("TERM"), &locale);
-    let mut language = Language::of_locale(&locale);
-    while let Some(flag) = args.next() {
-        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
-        match (flag.as_str(), value.as_str()) {
-            ("--state", _) => state = Some(PathBuf::from(value)),
-            ("--glyphs", "rich") => tier = Tier::Rich,
-            ("--glyphs", "cp437") => tier = Tier::Cp437,
-            ("--glyphs", "ascii") => tier = Tier::Ascii,
-            ("--language", "fr") => language = Language::French,
-            ("--language", "en") => language = Language::English,
-            _ => return Err(format!("{flag} {value} is not understood")),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound_and_helps() {
+        Args::command().debug_assert();
+        let help = Args::command().render_long_help().to_string();
+        for word in ["--state", "COFFRE_STATE", "--glyphs", "--language", "Q leaves"] {
+            assert!(help.contains(word), "{word} in {help}");
         }
+        assert!(Args::try_parse_from(["coffre-console", "--state", "/s", "--language", "de"]).is_err());
     }
-    let state = state.ok_or("--state is missing")?;
-    Ok(Args { state, tier, language })
 }

@@ -5,10 +5,12 @@ use crate::api::{no_snapshot_of, snapshot_info};
 use crate::catalog::Amount;
 use crate::core::{Core, lock};
 use crate::ports::Entropy;
+use coffre_core::amount::ByteCount;
 use coffre_core::fact::{ClientFact, Fact};
 use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::ObjectId;
 use coffre_core::names::{ClientName, DatasetRef};
+use coffre_core::repo::FileKind;
 use coffre_core::wire::{Arrivals, Ceiling, ClientInfo, NewClient, SnapshotInfo};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -98,6 +100,26 @@ impl House {
                 arrivals.newest_ms = arrivals.newest_ms.max(repo.newest_ms);
             }
             arrivals
+        })
+    }
+
+    /// See [`Vault::first_arrival`](crate::Vault::first_arrival).
+    pub fn first_arrival(&self, name: &ClientName, after_ms: Option<u64>) -> Option<u64> {
+        self.core().with(|e| {
+            let catalog = e.catalog();
+            let of = |name: &ClientName, dataset| DatasetRef { client: name.clone(), name: dataset };
+            let snapshots = catalog.datasets_of(name).into_iter().flat_map(|dataset| {
+                let ids = catalog.snapshots(&of(name, dataset));
+                ids.iter().filter_map(|id| Some(catalog.object(id)?.received_ms)).collect::<Vec<u64>>()
+            });
+            let backups = catalog.repo_names(name).into_iter().flat_map(|repo| {
+                let files = catalog.files(&of(name, repo), FileKind::Snapshots, None, usize::MAX);
+                files.into_iter().map(|(_, fact)| fact.received_ms).collect::<Vec<u64>>()
+            });
+            snapshots
+                .chain(backups)
+                .filter(|received_ms| after_ms.is_none_or(|after| *received_ms > after))
+                .min()
         })
     }
 
@@ -201,10 +223,10 @@ impl House {
         let capacity = self.rooms.capacity(core.with(|e| e.geometry()), !first);
         if size > capacity {
             return Err(Fault::full(format!(
-                "{} MiB are needed, the disks have {} MiB free beside a reserve of {} MiB each",
-                size >> 20,
-                capacity >> 20,
-                self.limits.reserve >> 20
+                "{} are needed, the disks have {} free beside a reserve of {} each",
+                ByteCount(size),
+                ByteCount(capacity),
+                ByteCount(self.limits.reserve)
             ))
             .next("free space or add larger disks"));
         }

@@ -17,6 +17,7 @@ use crate::init::{at, check_apart, check_disk, check_mounted, draw, undo_disk, w
 use crate::ports::Disk;
 use crate::state::KEYS_FILE;
 use crate::survey::read_label;
+use coffre_core::amount::ByteCount;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::ids::{DiskId, DiskNo};
 use coffre_core::label::Label;
@@ -156,10 +157,10 @@ impl House {
         let needed = self.needed();
         if space.free < needed {
             return Err(Fault::full(format!(
-                "{} has {} MiB free; the other disks hold up to {} MiB each",
+                "{} has {} free; the other disks hold up to {} each",
                 full.display(),
-                space.free >> 20,
-                needed >> 20
+                ByteCount(space.free),
+                ByteCount(needed)
             ))
             .next("use a larger disk"));
         }

@@ -3,6 +3,7 @@
 use super::house::House;
 use crate::core::{Core, lock};
 use crate::upkeep::{ForgetPlan, Judged};
+use coffre_core::amount::ByteCount;
 use coffre_core::class::LockClass;
 use coffre_core::fact::ObjectFact;
 use coffre_core::fault::{Fault, Result};
@@ -134,8 +135,8 @@ impl Core {
         let memory = lock(&self.forget_memory);
         if let Some((id, frees, live)) = &memory.asking {
             reasons.push(format!(
-                "forgetting would free {} of {} MiB, more than a fifth: look at `coffre forget --plan`, then `coffre forget --approve {id}`",
-                frees >> 20, live >> 20,
+                "forgetting would free {} of {}, more than a fifth: look at `coffre forget --plan`, then `coffre forget --approve {id}`",
+                ByteCount(*frees), ByteCount(*live),
             ));
         }
         if let Some(fault) = &memory.stopped

@@ -5,6 +5,7 @@
 
 use crate::core::lock;
 use crate::ports::Space;
+use coffre_core::amount::ByteCount;
 use coffre_core::diskset::DiskSet;
 use coffre_core::fault::{Fault, Result};
 use coffre_core::geometry::Geometry;
@@ -66,9 +67,9 @@ impl Rooms {
         match self.low() {
             None => Ok(()),
             Some((disk, free)) => Err(Fault::full(format!(
-                "disk {disk} has {} MiB free, and {} MiB are kept in reserve",
-                free >> 20,
-                self.reserve >> 20
+                "disk {disk} has {} free, and {} are kept in reserve",
+                ByteCount(free),
+                ByteCount(self.reserve)
             ))
             .next("free space or add larger disks")),
         }

@@ -8,6 +8,7 @@ use super::house::House;
 use super::prober::in_state;
 use crate::core::{Core, lock};
 use crate::engine::Report;
+use coffre_core::amount::ByteCount;
 use coffre_core::ids::DiskNo;
 use coffre_core::wire::{DiskHealth, DiskInfo, DiskState, FindInfo, JobInfo, Light, ScrubInfo, Status};
 use std::sync::atomic::Ordering;
@@ -28,7 +29,7 @@ impl House {
             verdict.say(Light::Red, format!("backups are refused: {}", fault.what));
         }
         if let Some((disk, free)) = low {
-            let why = format!("backups are refused: disk {disk} has only {} MiB left", free >> 20);
+            let why = format!("backups are refused: disk {disk} has only {} left", ByteCount(free));
             verdict.say(Light::Red, why);
         } else if totals.full {
             verdict.say(Light::Red, "backups are refused: the disks are full".into());

@@ -72,7 +72,7 @@ impl Vault {
         File::create(&path)?.set_len(ANNOUNCED_LEN)?;
         let (status, text) = self.subject.curl.push_file(BULK, &path)?;
         ensure!(status == 507, "announcing {ANNOUNCED_LEN} bytes was answered with {status}: {text}");
-        for word in ["4096 MiB are needed", "MiB free", "reserve of"] {
+        for word in ["4.3 GB are needed", "B free", "reserve of"] {
             ensure!(text.contains(word), "the refusal does not tell \"{word}\": {text}");
         }
         self.figures.refused += 1;
@@ -124,7 +124,7 @@ impl Vault {
         let status = self.subject.status()?;
         let reasons = status["reasons"].to_string();
         ensure!(status["light"] == "red" && status["writable"] == false, "full, and the status is {status}");
-        ensure!(reasons.contains("backups are refused") && reasons.contains("MiB left"), "{reasons}");
+        ensure!(reasons.contains("backups are refused") && reasons.contains("B left"), "{reasons}");
         ensure!(status["can_lose_disks"] == 1, "a full disk is as good as another: {status}");
         // From when it is full until its end a box starts, too.
         self.restart()
@@ -158,7 +158,7 @@ impl Vault {
         let coffre = self.subject.coffre.clone();
         wait_until("said", NOTICED_LIMIT, || {
             let status = coffre.json(&["status"])?;
-            let said = status["light"] == "red" && status["reasons"].to_string().contains("MiB left");
+            let said = status["light"] == "red" && status["reasons"].to_string().contains("B left");
             Ok(said.then_some(()).ok_or_else(|| status.to_string()))
         })?;
         self.compare().context("with no block left")?;
@@ -197,7 +197,7 @@ impl Vault {
 fn with_numbers(pushed: &Pushed) -> Result<()> {
     let text = pushed.text();
     ensure!(pushed.status == 507, "{} bytes were taken by full disks: {text}", pushed.sent_bytes);
-    let numbers = text.contains("MiB free") && text.contains("MiB are kept in reserve");
+    let numbers = text.contains("B free") && text.contains("B are kept in reserve");
     ensure!(numbers, "the refusal tells no numbers: {text}");
     Ok(())
 }
